@@ -1,0 +1,1 @@
+//! Both ends of osproxy's runtime diagnostics directives.
