@@ -1,0 +1,539 @@
+//! Strict parse: what is not exactly a document is refused, with a reason.
+//!
+//! The shared decoder reads through `serde_json::Value`, and so takes `{"tenant": 5}` or
+//! `{"tenant": null}` for a directive without a tenant, which is one for *every request*; the last of two
+//! equal keys wins; `"capture": "true"` is no capture. None of these can be told from what somebody
+//! meant, so none of them passes here. What passes, the shared decoder accepts with the same meaning.
+//!
+//! The parse never recurses below a directive's members, so nesting costs nothing, and it allocates for
+//! nothing but the entries it keeps.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::fmt;
+
+use osproxy_core::EndpointKind;
+use osproxy_observe::DiagLevel;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::{Endpoint, Entry, RelativeEntry, Selector};
+
+/// The largest document that is read, in bytes: etcd's own default limit for a request (1.5 MiB).
+pub const MAX_DOCUMENT_BYTES: usize = 1_572_864;
+/// The most directives that a document may hold.
+pub const MAX_DIRECTIVES: usize = 20_000;
+/// The longest id, in bytes: `namespace/name` needs 317 at most.
+pub const MAX_ID_BYTES: usize = 512;
+/// The longest selector value, in bytes.
+pub const MAX_SELECTOR_BYTES: usize = 1_024;
+/// The longest `ttl_secs`: the 168 hours that a resource may ask for, and a day for an API server
+/// whose clock is ahead of the operator's.
+pub const MAX_TTL_SECS: u64 = 192 * 3_600;
+
+/// Why a document was refused. Each has a stable, value-free slug.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Reason {
+    /// `sample_per_mille` is not a whole number from 0 to 1000.
+    BadSampleRate,
+    /// A member stands twice in one object, in whatever spelling.
+    DuplicateField,
+    /// Two directives have one id.
+    DuplicateId,
+    /// An id is the empty string.
+    EmptyId,
+    /// A selector is the empty string.
+    EmptySelector,
+    /// An id holds a control character, which would let it forge a log line.
+    IdWithControlCharacter,
+    /// An id is longer than [`MAX_ID_BYTES`].
+    IdTooLong,
+    /// Not JSON, or something stands behind the JSON.
+    InvalidJson,
+    /// Not UTF-8.
+    InvalidUtf8,
+    /// The document has no `directives`.
+    MissingDirectives,
+    /// A directive has no `id`.
+    MissingId,
+    /// A directive has no `level`.
+    MissingLevel,
+    /// A directive has no `ttl_secs`.
+    MissingTtlSecs,
+    /// The document, or a directive in it, is not an object.
+    NotAnObject,
+    /// A member is `null`, which the shared decoder takes for absent.
+    NullValue,
+    /// A selector is longer than [`MAX_SELECTOR_BYTES`].
+    SelectorTooLong,
+    /// The shared decoder refused what this parse let pass; its own slug.
+    Shared(&'static str),
+    /// The shared decoder understood something else than this parse did.
+    SharedDisagrees,
+    /// The document is longer than [`MAX_DOCUMENT_BYTES`].
+    TooLarge,
+    /// The document holds more than [`MAX_DIRECTIVES`] directives.
+    TooManyDirectives,
+    /// `ttl_secs` is more than [`MAX_TTL_SECS`].
+    TtlTooLong,
+    /// An endpoint class that the decoder does not know.
+    UnknownEndpoint,
+    /// A member that the vocabulary does not have.
+    UnknownField,
+    /// A level that the decoder does not know.
+    UnknownLevel,
+    /// A member has another JSON type than the vocabulary gives it.
+    WrongType,
+    /// `ttl_secs` is 0.
+    ZeroTtl,
+}
+
+impl Reason {
+    /// The stable slug that status, metrics and logs share. The shared decoder's slugs are kept where it has one for the
+    /// same fault.
+    #[must_use]
+    pub fn slug(self) -> &'static str {
+        match self {
+            Self::BadSampleRate => "bad_sample_rate",
+            Self::DuplicateField => "duplicate_field",
+            Self::DuplicateId => "duplicate_id",
+            Self::EmptyId => "empty_id",
+            Self::EmptySelector => "empty_selector",
+            Self::IdWithControlCharacter => "id_with_control_character",
+            Self::IdTooLong => "id_too_long",
+            Self::InvalidJson => "invalid_json",
+            Self::InvalidUtf8 => "invalid_utf8",
+            Self::MissingDirectives => "missing_directives",
+            Self::MissingId => "missing_id",
+            Self::MissingLevel => "missing_level",
+            Self::MissingTtlSecs => "missing_ttl_secs",
+            Self::NotAnObject => "not_an_object",
+            Self::NullValue => "null_value",
+            Self::SelectorTooLong => "selector_too_long",
+            Self::Shared(slug) => slug,
+            Self::SharedDisagrees => "shared_decoder_disagrees",
+            Self::TooLarge => "too_large",
+            Self::TooManyDirectives => "too_many_directives",
+            Self::TtlTooLong => "ttl_too_long",
+            Self::UnknownEndpoint => "unknown_endpoint",
+            Self::UnknownField => "unknown_field",
+            Self::UnknownLevel => "unknown_level",
+            Self::WrongType => "wrong_type",
+            Self::ZeroTtl => "zero_ttl",
+        }
+    }
+}
+
+/// A refused document: why, and at which directive. Carries no value from the document.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub struct Refusal {
+    /// Why.
+    pub reason: Reason,
+    /// The position of the directive in the document, from 0; `None` where the document itself is at fault.
+    pub directive: Option<usize>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.directive {
+            Some(index) => write!(f, "{} in directive {index}", self.reason.slug()),
+            None => f.write_str(self.reason.slug()),
+        }
+    }
+}
+
+/// Parses a document by shape alone. [`super::Accepted::from_bytes`] is what readers want: it asks the shared decoder too.
+///
+/// # Errors
+/// The first fault found, in reading order.
+pub fn parse(bytes: &[u8]) -> Result<Vec<RelativeEntry>, Refusal> {
+    let of_document = |reason| Refusal {
+        reason,
+        directive: None,
+    };
+    if bytes.len() > MAX_DOCUMENT_BYTES {
+        return Err(of_document(Reason::TooLarge));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| of_document(Reason::InvalidUtf8))?;
+    let progress = Progress::default();
+    let mut json = serde_json::Deserializer::from_str(text);
+    let entries = Document(&progress)
+        .deserialize(&mut json)
+        .map_err(|error| progress.refusal(&error))?;
+    json.end().map_err(|_| of_document(Reason::InvalidJson))?;
+
+    let mut ids = HashSet::with_capacity(entries.len());
+    for (index, RelativeEntry { entry, .. }) in entries.iter().enumerate() {
+        if !ids.insert(entry.id.as_str()) {
+            return Err(Refusal {
+                reason: Reason::DuplicateId,
+                directive: Some(index),
+            });
+        }
+    }
+    Ok(entries)
+}
+
+/// Where the parse is, so that a failure inside serde comes out with our reason.
+struct Progress {
+    refused: Cell<Option<Reason>>,
+    /// What a value of another type than the expected one means here.
+    otherwise: Cell<Reason>,
+    directive: Cell<Option<usize>>,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self {
+            refused: Cell::new(None),
+            otherwise: Cell::new(Reason::NotAnObject),
+            directive: Cell::new(None),
+        }
+    }
+}
+
+impl Progress {
+    fn refuse<E: serde::de::Error>(&self, reason: Reason) -> E {
+        self.refused.set(Some(reason));
+        E::custom(reason.slug())
+    }
+
+    fn refusal(&self, error: &serde_json::Error) -> Refusal {
+        let reason = match self.refused.get() {
+            Some(reason) => reason,
+            None if error.is_data() => self.otherwise.get(),
+            None => Reason::InvalidJson,
+        };
+        // Broken JSON is the document's fault, wherever it was noticed.
+        let directive = self
+            .directive
+            .get()
+            .filter(|_| reason != Reason::InvalidJson);
+        Refusal { reason, directive }
+    }
+}
+
+/// `{"directives": [...]}`
+struct Document<'p>(&'p Progress);
+
+impl<'de> DeserializeSeed<'de> for Document<'_> {
+    type Value = Vec<RelativeEntry>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        self.0.otherwise.set(Reason::NotAnObject);
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Document<'_> {
+    type Value = Vec<RelativeEntry>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a document")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let Self(progress) = self;
+        let mut directives = None;
+        while let Some(known) = map.next_key_seed(Key(is_directives))? {
+            if known.is_none() {
+                return Err(progress.refuse(Reason::UnknownField));
+            }
+            if directives.is_some() {
+                return Err(progress.refuse(Reason::DuplicateField));
+            }
+            directives = Some(map.next_value_seed(Directives(progress))?);
+            progress.directive.set(None);
+        }
+        directives.ok_or_else(|| progress.refuse(Reason::MissingDirectives))
+    }
+}
+
+fn is_directives(name: &str) -> Option<()> {
+    (name == "directives").then_some(())
+}
+
+/// `[{…}, …]`
+struct Directives<'p>(&'p Progress);
+
+impl<'de> DeserializeSeed<'de> for Directives<'_> {
+    type Value = Vec<RelativeEntry>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        self.0.otherwise.set(Reason::WrongType);
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Directives<'_> {
+    type Value = Vec<RelativeEntry>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of directives")
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+        Err(self.0.refuse(Reason::NullValue))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let Self(progress) = self;
+        let mut entries = Vec::new();
+        loop {
+            progress.directive.set(Some(entries.len()));
+            match list.next_element_seed(Directive(progress))? {
+                None => break,
+                Some(_) if entries.len() >= MAX_DIRECTIVES => {
+                    progress.directive.set(None);
+                    return Err(progress.refuse(Reason::TooManyDirectives));
+                }
+                Some(entry) => entries.push(entry),
+            }
+        }
+        progress.directive.set(None);
+        Ok(entries)
+    }
+}
+
+/// The members of a directive, in the decoder's spelling.
+#[derive(Clone, Copy)]
+enum Field {
+    Id,
+    Level,
+    TtlSecs,
+    Tenant,
+    Index,
+    Principal,
+    Endpoint,
+    SamplePerMille,
+    RingBuffer,
+    Capture,
+}
+
+impl Field {
+    fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "id" => Self::Id,
+            "level" => Self::Level,
+            "ttl_secs" => Self::TtlSecs,
+            "tenant" => Self::Tenant,
+            "index" => Self::Index,
+            "principal" => Self::Principal,
+            "endpoint" => Self::Endpoint,
+            "sample_per_mille" => Self::SamplePerMille,
+            "ring_buffer" => Self::RingBuffer,
+            "capture" => Self::Capture,
+            _ => return None,
+        })
+    }
+}
+
+/// `{"id": …, "level": …, "ttl_secs": …, …}`
+struct Directive<'p>(&'p Progress);
+
+impl<'de> DeserializeSeed<'de> for Directive<'_> {
+    type Value = RelativeEntry;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        self.0.otherwise.set(Reason::NotAnObject);
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Directive<'_> {
+    type Value = RelativeEntry;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a directive")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let Self(progress) = self;
+        let mut seen = 0_u16;
+        let (mut id, mut level, mut ttl_secs) = (None, None, None);
+        let mut selector = Selector::default();
+        let (mut sample_per_mille, mut ring_buffer, mut capture) = (1000, false, false);
+        while let Some(field) = map.next_key_seed(Key(Field::from_name))? {
+            let field = field.ok_or_else(|| progress.refuse(Reason::UnknownField))?;
+            if seen & (1 << field as u16) != 0 {
+                return Err(progress.refuse(Reason::DuplicateField));
+            }
+            seen |= 1 << field as u16;
+            let member = map.next_value_seed(Member(progress))?;
+            let read = match field {
+                Field::Id => member.id().map(|v| id = Some(v)),
+                Field::Level => member.level().map(|v| level = Some(v)),
+                Field::TtlSecs => member.ttl_secs().map(|v| ttl_secs = Some(v)),
+                Field::Tenant => member.selector().map(|v| selector.tenant = Some(v)),
+                Field::Index => member.selector().map(|v| selector.index = Some(v)),
+                Field::Principal => member.selector().map(|v| selector.principal = Some(v)),
+                Field::Endpoint => member.endpoint().map(|v| selector.endpoint = Some(v)),
+                Field::SamplePerMille => member.sample_per_mille().map(|v| sample_per_mille = v),
+                Field::RingBuffer => member.bool().map(|v| ring_buffer = v),
+                Field::Capture => member.bool().map(|v| capture = v),
+            };
+            read.map_err(|reason| progress.refuse(reason))?;
+        }
+        let missing = |reason| move || progress.refuse::<A::Error>(reason);
+        Ok(RelativeEntry {
+            entry: Entry {
+                id: id.ok_or_else(missing(Reason::MissingId))?,
+                selector,
+                level: level.ok_or_else(missing(Reason::MissingLevel))?,
+                sample_per_mille,
+                ring_buffer,
+                capture,
+            },
+            ttl_secs: ttl_secs.ok_or_else(missing(Reason::MissingTtlSecs))?,
+        })
+    }
+}
+
+/// The value of a member: one of the three types that the vocabulary has.
+enum Scalar<'de> {
+    Text(Cow<'de, str>),
+    Number(u64),
+    Bool(bool),
+}
+
+impl Scalar<'_> {
+    fn text(self) -> Result<String, Reason> {
+        match self {
+            Self::Text(text) => Ok(text.into_owned()),
+            Self::Number(_) | Self::Bool(_) => Err(Reason::WrongType),
+        }
+    }
+
+    fn number(&self) -> Result<u64, Reason> {
+        match self {
+            Self::Number(number) => Ok(*number),
+            Self::Text(_) | Self::Bool(_) => Err(Reason::WrongType),
+        }
+    }
+
+    fn bool(&self) -> Result<bool, Reason> {
+        match self {
+            Self::Bool(value) => Ok(*value),
+            Self::Text(_) | Self::Number(_) => Err(Reason::WrongType),
+        }
+    }
+
+    fn id(self) -> Result<String, Reason> {
+        let id = self.text()?;
+        match id.len() {
+            0 => Err(Reason::EmptyId),
+            1..=MAX_ID_BYTES if id.chars().any(char::is_control) => {
+                Err(Reason::IdWithControlCharacter)
+            }
+            1..=MAX_ID_BYTES => Ok(id),
+            _ => Err(Reason::IdTooLong),
+        }
+    }
+
+    fn selector(self) -> Result<String, Reason> {
+        let value = self.text()?;
+        match value.len() {
+            0 => Err(Reason::EmptySelector),
+            1..=MAX_SELECTOR_BYTES => Ok(value),
+            _ => Err(Reason::SelectorTooLong),
+        }
+    }
+
+    fn endpoint(self) -> Result<Endpoint, Reason> {
+        let name = self.text()?;
+        if name.is_empty() {
+            return Err(Reason::EmptySelector);
+        }
+        EndpointKind::from_name(&name)
+            .map(Endpoint)
+            .ok_or(Reason::UnknownEndpoint)
+    }
+
+    fn level(self) -> Result<DiagLevel, Reason> {
+        DiagLevel::from_name(&self.text()?).ok_or(Reason::UnknownLevel)
+    }
+
+    fn ttl_secs(&self) -> Result<u64, Reason> {
+        match self.number()? {
+            0 => Err(Reason::ZeroTtl),
+            secs if secs > MAX_TTL_SECS => Err(Reason::TtlTooLong),
+            secs => Ok(secs),
+        }
+    }
+
+    fn sample_per_mille(&self) -> Result<u16, Reason> {
+        u16::try_from(self.number()?)
+            .ok()
+            .filter(|per_mille| *per_mille <= 1000)
+            .ok_or(Reason::BadSampleRate)
+    }
+}
+
+/// Reads any value as a [`Scalar`]; null, fractions, negative numbers, lists and objects are refused on sight.
+struct Member<'p>(&'p Progress);
+
+impl<'de> DeserializeSeed<'de> for Member<'_> {
+    type Value = Scalar<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        self.0.otherwise.set(Reason::WrongType);
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Member<'_> {
+    type Value = Scalar<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string, a whole number or a boolean")
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+        Err(self.0.refuse(Reason::NullValue))
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Self::Value, E> {
+        Ok(Scalar::Bool(value))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Self::Value, E> {
+        Ok(Scalar::Number(value))
+    }
+
+    fn visit_borrowed_str<E: serde::de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Scalar::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Scalar::Text(Cow::Owned(text.to_owned())))
+    }
+}
+
+/// A member's name, told apart without keeping it; escaped spellings arrive here unescaped.
+struct Key<T>(fn(&str) -> Option<T>);
+
+impl<'de, T> DeserializeSeed<'de> for Key<T> {
+    type Value = Option<T>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_str(self)
+    }
+}
+
+impl<T> Visitor<'_> for Key<T> {
+    type Value = Option<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a member's name")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.0(name))
+    }
+}
+
+#[cfg(test)]
+#[path = "strict_tests.rs"]
+mod tests;
