@@ -3,4 +3,9 @@
 pub mod document;
 pub mod etcd;
 #[cfg(feature = "operator")]
+pub mod operator;
+#[cfg(feature = "operator")]
 pub mod resource;
+
+#[cfg(feature = "operator")]
+pub mod cli;

@@ -8,7 +8,7 @@ use crate::resource;
 ///
 /// # Errors
 /// Where standard output cannot be written to.
-pub fn run() -> anyhow::Result<()> {
+pub(super) fn run() -> anyhow::Result<()> {
     let yaml = resource::crd_yaml()?;
     io::stdout().lock().write_all(yaml.as_bytes())?;
     Ok(())

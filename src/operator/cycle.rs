@@ -1,0 +1,395 @@
+//! The cycle: the four steps in their order, for as long as this process leads.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use osproxy_core::Clock;
+use tokio::sync::watch as channel;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use super::metrics::Metrics;
+use super::observe::{Observed, Scope, observe};
+use super::plan::{Limits, Plan, plan};
+use super::publish::keys::KeyStore;
+use super::publish::owner::{Owner, Ownership};
+use super::publish::{Held, KeyState, Outcome, Publisher, Session, Step, Term, TermEnded};
+use super::report::{Report, Reporter};
+use super::{identity, serve};
+use crate::document::Moment;
+use crate::etcd::{BadKey, ConnectOptions, Fault, Keys, connect};
+
+/// What an operator is started with.
+#[non_exhaustive]
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where etcd is.
+    pub etcd: ConnectOptions,
+    /// The document's key.
+    pub directives_key: String,
+    /// `namespace/name` of the release; with the cluster it is the owner of the key.
+    pub release: String,
+    /// Which namespaces to watch; none means all.
+    pub watch_namespaces: Vec<String>,
+    /// How large the document may become.
+    pub limits: Limits,
+    /// Where `/healthz`, `/readyz` and `/metrics` are served.
+    pub listen: SocketAddr,
+}
+
+impl Options {
+    /// An operator of `release` that writes `directives_key` in `etcd`, watches all namespaces, and serves on `listen`.
+    #[must_use]
+    pub fn new(
+        etcd: ConnectOptions,
+        directives_key: impl Into<String>,
+        release: impl Into<String>,
+        listen: SocketAddr,
+    ) -> Self {
+        Self {
+            etcd,
+            directives_key: directives_key.into(),
+            release: release.into(),
+            watch_namespaces: Vec::new(),
+            limits: Limits::default(),
+            listen,
+        }
+    }
+}
+
+/// Why an operator could not even start. Servers that cannot be reached are no reason: it waits for them.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The document's key cannot be used.
+    #[error(transparent)]
+    Key(#[from] BadKey),
+    /// The endpoints of etcd, or the credentials for it, cannot be used.
+    #[error("cannot use the etcd endpoints: {0}")]
+    Etcd(Fault),
+    /// There is no usable kubeconfig, and this is not a pod with a ServiceAccount.
+    #[error("cannot find the API server: {0}")]
+    Kube(String),
+    /// The address for health and metrics is not free.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, std::io::Error),
+}
+
+/// Runs an operator until `shutdown` completes; then it resigns, so that another replica can go on at once.
+///
+/// # Errors
+/// [`StartError`] where it cannot start.
+pub async fn run(
+    options: Options,
+    clock: Arc<dyn Clock>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), StartError> {
+    let keys = Keys::new(options.directives_key.clone())?;
+    let etcd = connect(&options.etcd).await.map_err(StartError::Etcd)?;
+    let store = KeyStore::new(etcd, keys, options.etcd.timings.unary_timeout);
+    let client = kube_client().await?;
+    let listener = tokio::net::TcpListener::bind(options.listen)
+        .await
+        .map_err(|error| StartError::Listen(options.listen, error))?;
+
+    // Whatever runs beside the cycle ends with it.
+    let mut tasks = JoinSet::new();
+    let observed = observe(&client, &scopes(&options.watch_namespaces), &mut tasks);
+    let (see, seen) = channel::channel(Err(Fault::NotSent));
+    tasks.spawn(store.clone().follow(see));
+    let metrics = Arc::new(Metrics::default());
+    let health = serve::Health::new(Arc::clone(&observed), seen.clone());
+    tasks.spawn(serve::serve(listener, health.clone(), Arc::clone(&metrics)));
+
+    let (stop, stopping) = channel::channel(false);
+    let operator = Operator {
+        store,
+        client,
+        clock,
+        limits: options.limits,
+        instance: identity::instance(),
+        observed,
+        seen,
+        metrics,
+        health,
+        stopping,
+    };
+    let mut leading = std::pin::pin!(operator.lead_for_ever(&options.release));
+    tokio::select! {
+        () = &mut leading => {}
+        () = shutdown => {
+            info!("Stops");
+            stop.send_replace(true);
+            leading.await;
+        }
+    }
+    Ok(())
+}
+
+/// SIGTERM must end the process within five seconds, so resigning may take three. A lease that cannot be revoked by then lapses.
+const RESIGN_DEADLINE: Duration = Duration::from_secs(3);
+/// A plan takes at most this share of the time: after each the cycle rests four times as long as the plan took.
+const REST: u32 = 4;
+const LEAST_REST: Duration = Duration::from_millis(10);
+
+/// Why the leading came to an end.
+enum Ended {
+    /// This process is to stop.
+    Stopping,
+    /// The election lease was not confirmed in time.
+    LeaseUnproven,
+    /// The publisher may not go on.
+    Term(TermEnded),
+}
+
+impl Ended {
+    fn slug(&self) -> &'static str {
+        match self {
+            Self::Stopping => "stopping",
+            Self::LeaseUnproven => "lease_unproven",
+            Self::Term(ended) => ended.slug(),
+        }
+    }
+}
+
+struct Operator {
+    store: KeyStore,
+    client: kube::Client,
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+    instance: String,
+    observed: Arc<Observed>,
+    seen: channel::Receiver<Result<KeyState, Fault>>,
+    metrics: Arc<Metrics>,
+    health: serve::Health,
+    stopping: channel::Receiver<bool>,
+}
+
+impl Operator {
+    /// Campaigns, leads, and campaigns again, until it is to stop.
+    async fn lead_for_ever(&self, release: &str) {
+        let owner = tokio::select! {
+            owner = identity::owner(&self.client, release) => owner,
+            () = self.stopped() => return,
+        };
+        self.health.set_owner(owner.clone());
+        while !*self.stopping.borrow() {
+            tokio::select! {
+                () = self.may_campaign(&owner) => {}
+                () = self.stopped() => return,
+            }
+            let session = match Session::open(&self.store, Arc::clone(&self.clock)).await {
+                Ok(session) => session,
+                Err(fault) => {
+                    warn!(reason = fault.slug(), "Cannot campaign; tries again");
+                    self.pause(Duration::from_millis(200 + fastrand::u64(..800)))
+                        .await;
+                    continue;
+                }
+            };
+            let won = tokio::select! {
+                won = session.campaign(&self.store, &self.instance) => won,
+                () = self.may_not_campaign(&owner) => Err(Fault::PermissionDenied),
+                () = self.stopped() => Err(Fault::PermissionDenied),
+            };
+            match won {
+                Ok(won) => {
+                    let term = session.into_term(won);
+                    self.metrics.leader.set(1);
+                    let ended = Box::pin(self.lead(&term, &owner)).await;
+                    self.metrics.leader.set(0);
+                    warn!(reason = ended.slug(), "Stops leading");
+                    self.bounded(term.end(&self.store)).await;
+                }
+                Err(fault) => {
+                    info!(reason = fault.slug(), "Withdraws from the election");
+                    self.bounded(session.close(&self.store)).await;
+                    self.pause(Duration::from_millis(200 + fastrand::u64(..300)))
+                        .await;
+                }
+            }
+        }
+    }
+
+    /// The cycle of one term.
+    async fn lead(&self, term: &Term, owner: &Owner) -> Ended {
+        tokio::select! {
+            ended = self.cycle(term, owner) => ended,
+            () = term.lost() => Ended::LeaseUnproven,
+        }
+    }
+
+    async fn cycle(&self, term: &Term, owner: &Owner) -> Ended {
+        let mut publisher = tokio::select! {
+            publisher = self.prepare(term, owner) => publisher,
+            () = self.stopped() => return Ended::Stopping,
+        };
+        let reporter = Reporter::new(self.client.clone(), &self.instance, Arc::clone(&self.clock));
+        self.metrics.follow_reports(reporter.tally());
+        let (reports, reading) = channel::channel(None);
+        // Dropped, and so stopped, with the term: who does not lead does not report.
+        let mut beside = JoinSet::new();
+        beside.spawn(reporter.run(reading));
+
+        let mut changes = self.observed.changes();
+        let mut keys = self.seen.clone();
+        loop {
+            changes.borrow_and_update();
+            if let Ok(state) = &*keys.borrow_and_update() {
+                publisher.saw(state);
+            }
+            // 1. observe
+            let Some(resources) = self.observed.resources() else {
+                return Ended::LeaseUnproven;
+            };
+            // 2. plan
+            let now = Moment::now(&*self.clock);
+            let plan = plan(
+                now.wall_secs(),
+                resources.values().map(Arc::as_ref),
+                &self.limits,
+            );
+            let planned = self.clock.now().saturating_duration_since(now.mono);
+            // 3. publish
+            let step = publisher.publish(&plan.entries).await;
+            self.metrics.published(publisher.tally());
+            let mut wait = until(&plan, Moment::now(&*self.clock));
+            match step {
+                Err(ended) => return Ended::Term(ended),
+                Ok(Step::Again(pause)) => {
+                    if self.pause(pause.max(planned * REST)).await {
+                        return Ended::Stopping;
+                    }
+                    continue;
+                }
+                Ok(Step::Settled(outcome)) => {
+                    if let Outcome::Held(Held::Etcd(_) | Held::NoSpace) = outcome {
+                        wait = wait.min(publisher.retry_after());
+                    }
+                    self.metrics.settled(&plan, outcome, publisher.state());
+                    self.health.set_outcome(Some(outcome));
+                    // 4. report
+                    reports.send_replace(Some(Arc::new(Report {
+                        resources,
+                        plan,
+                        outcome: Some(outcome),
+                    })));
+                }
+            }
+            if self.pause(LEAST_REST.max(planned * REST)).await {
+                return Ended::Stopping;
+            }
+            tokio::select! {
+                _ = changes.changed() => {}
+                _ = keys.changed() => {}
+                () = tokio::time::sleep(wait) => {}
+                () = self.stopped() => return Ended::Stopping,
+            }
+        }
+    }
+
+    /// A new leader looks afresh before it writes: at the API server, since its watch may be behind, and at the keys.
+    async fn prepare<'t>(&self, term: &'t Term, owner: &'t Owner) -> Publisher<'t> {
+        let lists = self.observed.completed_lists();
+        let mut changes = self.observed.changes();
+        self.observed.relist();
+        while self.observed.completed_lists() <= lists {
+            // The sender lives as long as `self.observed`.
+            let _ = changes.changed().await;
+        }
+        loop {
+            let (store, clock) = (self.store.clone(), Arc::clone(&self.clock));
+            match Publisher::begin(store, clock, owner, term).await {
+                Ok(publisher) => return publisher,
+                Err(fault) => {
+                    warn!(reason = fault.slug(), "Cannot read the keys; tries again");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            }
+        }
+    }
+
+    /// Waits until there is something to lead for: resources seen, keys seen, and a key that nobody else owns.
+    async fn may_campaign(&self, owner: &Owner) {
+        let mut changes = self.observed.changes();
+        while self.observed.resources().is_none() {
+            let _ = changes.changed().await;
+        }
+        let mut seen = self.seen.clone();
+        let _ = seen
+            .wait_for(|seen| entitled(owner, seen) == Some(true))
+            .await;
+    }
+
+    /// Waits until another release is seen to own the key.
+    async fn may_not_campaign(&self, owner: &Owner) {
+        let mut seen = self.seen.clone();
+        let _ = seen
+            .wait_for(|seen| entitled(owner, seen) == Some(false))
+            .await;
+    }
+
+    async fn stopped(&self) {
+        let mut stopping = self.stopping.clone();
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+
+    /// Sleeps, unless this process is to stop; says whether it is.
+    async fn pause(&self, time: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(time) => false,
+            () = self.stopped() => true,
+        }
+    }
+
+    /// Runs `ending` to its end, or for three seconds more once this process is to stop.
+    async fn bounded(&self, ending: impl Future<Output = ()>) {
+        tokio::select! {
+            () = ending => {}
+            () = async {
+                self.stopped().await;
+                tokio::time::sleep(RESIGN_DEADLINE).await;
+            } => warn!("The election lease could not be ended; it lapses by itself"),
+        }
+    }
+}
+
+/// Whether `owner` may campaign; `None` while the keys cannot be seen.
+fn entitled(owner: &Owner, seen: &Result<KeyState, Fault>) -> Option<bool> {
+    let state = seen.as_ref().ok()?;
+    Some(match owner.judge(state.owner.as_ref()) {
+        Ownership::Ours { .. } | Ownership::Nobody => true,
+        Ownership::Theirs(_) | Ownership::Unreadable => false,
+    })
+}
+
+/// How long until the plan changes by itself; half a minute where it does not.
+fn until(plan: &Plan, now: Moment) -> Duration {
+    const IDLE: Duration = Duration::from_secs(30);
+    plan.next_deadline_secs.map_or(IDLE, |deadline| {
+        let nanos = deadline
+            .saturating_mul(1_000_000_000)
+            .saturating_sub(now.wall_nanos);
+        Duration::from_nanos(nanos).min(IDLE)
+    })
+}
+
+fn scopes(namespaces: &[String]) -> Vec<Scope> {
+    if namespaces.is_empty() {
+        return vec![Scope::Cluster];
+    }
+    let mut namespaces = namespaces.to_vec();
+    namespaces.sort();
+    namespaces.dedup();
+    namespaces.into_iter().map(Scope::Namespace).collect()
+}
+
+async fn kube_client() -> Result<kube::Client, StartError> {
+    let unusable = |error: String| StartError::Kube(error);
+    let mut config = kube::Config::infer()
+        .await
+        .map_err(|error| unusable(error.to_string()))?;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    kube::Client::try_from(config).map_err(|error| unusable(error.to_string()))
+}

@@ -1,0 +1,232 @@
+//! What the operator counts. Labels come from closed lists only: no number of resources adds a series.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::encoding::{EncodeLabelSet, text::encode};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+use super::plan::{Plan, Verdict};
+use super::publish::{KeyState, Outcome, Tally};
+use super::report::ReportTally;
+
+/// The label of [`Metrics::resources`].
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
+}
+
+/// The label of [`Metrics::held`].
+#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+const STATES: [&str; 6] = [
+    "refused",
+    "suspended",
+    "scheduled",
+    "active",
+    "expired",
+    "no_room",
+];
+
+/// The operator's metrics.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// 1 on the replica that leads, 0 on the others.
+    pub leader: Gauge,
+    resources: Family<StateLabel, Gauge>,
+    held: Family<ReasonLabel, Gauge>,
+    document_directives: Gauge,
+    document_bytes: Gauge,
+    document_revision: Gauge,
+    last_publication: Gauge<i64, AtomicI64>,
+    puts: Counter,
+    deletions: Counter,
+    fenced: Counter,
+    foreign_writes: Counter,
+    failures: Counter,
+    statuses: Counter,
+    status_failures: Counter,
+    events: Counter,
+    last: Mutex<Last>,
+}
+
+/// What has been counted in already: tallies start at zero in each term, counters do not.
+#[derive(Debug, Default)]
+struct Last {
+    published: Tally,
+    reports: Option<Arc<ReportTally>>,
+    reported: [u64; 3],
+}
+
+impl Metrics {
+    /// Takes in what a publisher has done since its term began.
+    pub(super) fn published(&self, tally: Tally) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let Tally {
+            puts,
+            deletions,
+            fenced,
+            foreign_writes,
+            failures,
+        } = tally;
+        let was = std::mem::replace(&mut last.published, tally);
+        for (counter, now, before) in [
+            (&self.puts, puts, was.puts),
+            (&self.deletions, deletions, was.deletions),
+            (&self.fenced, fenced, was.fenced),
+            (&self.foreign_writes, foreign_writes, was.foreign_writes),
+            (&self.failures, failures, was.failures),
+        ] {
+            // Less than before: a new term, which counts from zero.
+            counter.inc_by(if now >= before { now - before } else { now });
+        }
+    }
+
+    /// Takes in how the key stands to the plan.
+    pub(super) fn settled(&self, plan: &Plan, outcome: Outcome, state: &KeyState) {
+        let mut counts = [0_i64; STATES.len()];
+        for verdict in plan.verdicts.values() {
+            let state = match verdict {
+                Verdict::Refused(_) => 0,
+                Verdict::Suspended { .. } => 1,
+                Verdict::Scheduled { .. } => 2,
+                Verdict::Active { .. } => 3,
+                Verdict::Expired { .. } => 4,
+                Verdict::NoRoom { .. } => 5,
+            };
+            counts[state] += 1;
+        }
+        for (state, count) in STATES.into_iter().zip(counts) {
+            self.resources
+                .get_or_create(&StateLabel { state })
+                .set(count);
+        }
+        self.held.clear();
+        if let Outcome::Held(held) = outcome {
+            let reason = held.slug();
+            self.held.get_or_create(&ReasonLabel { reason }).set(1);
+        }
+        let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.document_directives.set(gauge(plan.entries.len()));
+        let document = state.document.as_ref();
+        self.document_bytes
+            .set(document.map_or(0, |d| gauge(d.value.len())));
+        self.document_revision.set(state.document_revision());
+        if let Some(publication) = document.and_then(super::publish::Stored::publication) {
+            let second = i64::try_from(publication.second()).unwrap_or_default();
+            self.last_publication.set(second);
+        }
+    }
+
+    /// Counts what this reporter does from now on.
+    pub(super) fn follow_reports(&self, tally: Arc<ReportTally>) {
+        self.count_reports();
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.reports = Some(tally);
+        last.reported = [0; 3];
+    }
+
+    fn count_reports(&self) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(tally) = last.reports.clone() else {
+            return;
+        };
+        let ReportTally {
+            statuses,
+            status_failures,
+            events,
+        } = &*tally;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let now = [read(statuses), read(status_failures), read(events)];
+        let was = std::mem::replace(&mut last.reported, now);
+        let counters = [&self.statuses, &self.status_failures, &self.events];
+        for (counter, (now, was)) in counters.into_iter().zip(now.into_iter().zip(was)) {
+            counter.inc_by(now.saturating_sub(was));
+        }
+    }
+
+    /// All of it in the `OpenMetrics` text format.
+    ///
+    /// # Errors
+    /// None in practice: it writes into memory.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        self.count_reports();
+        let mut text = String::new();
+        encode(&mut text, &self.registry())?;
+        Ok(text)
+    }
+
+    fn registry(&self) -> Registry {
+        let mut registry = Registry::with_prefix("osproxy_directives");
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The version of the operator", build);
+        let r = &mut registry;
+        r.register("leader", "Whether this replica leads", self.leader.clone());
+        r.register(
+            "resources",
+            "Resources by state, as the leader sees them",
+            self.resources.clone(),
+        );
+        r.register(
+            "held",
+            "Why the document differs from the plan; no series while it does not",
+            self.held.clone(),
+        );
+        r.register(
+            "document_directives",
+            "Directives that the plan puts into the document",
+            self.document_directives.clone(),
+        );
+        r.register(
+            "document_bytes",
+            "Size of the document at the key",
+            self.document_bytes.clone(),
+        );
+        r.register(
+            "document_revision",
+            "etcd revision of the document; 0 while it is absent",
+            self.document_revision.clone(),
+        );
+        r.register(
+            "last_publication_timestamp_seconds",
+            "When the document at the key was written",
+            self.last_publication.clone(),
+        );
+        r.register("document_puts", "Documents written", self.puts.clone());
+        r.register(
+            "document_deletions",
+            "Documents deleted",
+            self.deletions.clone(),
+        );
+        r.register(
+            "document_fenced_writes",
+            "Writes that the fence kept out",
+            self.fenced.clone(),
+        );
+        r.register(
+            "document_foreign_writes",
+            "Writes of the document by somebody else",
+            self.foreign_writes.clone(),
+        );
+        r.register(
+            "document_write_failures",
+            "Writes of the document that failed",
+            self.failures.clone(),
+        );
+        r.register("status_writes", "Statuses written", self.statuses.clone());
+        r.register(
+            "status_write_failures",
+            "Statuses that could not be written",
+            self.status_failures.clone(),
+        );
+        r.register("events", "Events sent", self.events.clone());
+        registry
+    }
+}

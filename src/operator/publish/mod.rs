@@ -1,0 +1,407 @@
+//! Step three, **publish**: make the key say what the plan says.
+//!
+//! Every write is one transaction behind the [`fence`]; [`keys`] is the only file that sends it. An answer that never came ends the
+//! leadership, because the lost transaction may still commit: it is dead once its leader key is gone.
+
+mod election;
+pub mod fence;
+pub mod keys;
+pub mod owner;
+pub mod pacing;
+mod state;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use osproxy_core::Clock;
+use tracing::{debug, info, warn};
+
+use self::fence::Fence;
+use self::keys::{Answer, KeyStore, Write};
+use self::owner::{Owner, Ownership};
+use self::pacing::Pacing;
+use crate::document::{DatedEntry, Moment, Publication, render};
+use crate::etcd::{Fault, grant, revoke};
+
+pub use election::{Session, Term};
+pub use state::{KeyState, Stored};
+
+/// What the key says, compared with the plan.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// The key says what the plan says, as of this revision.
+    InSync {
+        /// The document's `mod_revision`; 0 where it is rightly absent.
+        revision: i64,
+        /// When it was written.
+        publication: Option<Publication>,
+    },
+    /// It does not, for this reason.
+    Held(Held),
+}
+
+/// Why the key does not say what the plan says.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Held {
+    /// etcd cannot be used at the moment.
+    Etcd(Fault),
+    /// The key holds something that is not ours, and nobody adopted it.
+    ForeignValue,
+    /// etcd's storage is full.
+    NoSpace,
+    /// A person paused the publishing.
+    Paused,
+}
+
+impl Held {
+    /// The stable slug that metrics and logs share.
+    #[must_use]
+    pub fn slug(self) -> &'static str {
+        match self {
+            Self::Etcd(fault) => fault.slug(),
+            Self::ForeignValue => "foreign_value",
+            Self::NoSpace => Fault::NoSpace.slug(),
+            Self::Paused => "paused",
+        }
+    }
+
+    /// The reason of the condition `Published`: one CamelCase word.
+    #[must_use]
+    pub fn condition_reason(self) -> &'static str {
+        match self {
+            Self::Etcd(_) => "EtcdUnavailable",
+            Self::ForeignValue => "ForeignValue",
+            Self::NoSpace => "NoSpace",
+            Self::Paused => "Paused",
+        }
+    }
+}
+
+impl From<Fault> for Held {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::NoSpace => Self::NoSpace,
+            other => Self::Etcd(other),
+        }
+    }
+}
+
+/// Why a term of leadership ends.
+#[non_exhaustive]
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TermEnded {
+    /// A write whose answer never came: it may still be carried out for as long as our leader key is there.
+    AmbiguousWrite(Fault),
+    /// The leader key is gone.
+    Deposed,
+    /// The key is owned by another release.
+    OwnedBy(Owner),
+    /// The owner cannot be read.
+    OwnerUnreadable,
+}
+
+impl TermEnded {
+    /// The stable slug that metrics and logs share.
+    #[must_use]
+    pub fn slug(&self) -> &'static str {
+        match self {
+            Self::AmbiguousWrite(_) => "ambiguous_write",
+            Self::Deposed => "deposed",
+            Self::OwnedBy(_) => "owned_by_another",
+            Self::OwnerUnreadable => "owner_unreadable",
+        }
+    }
+}
+
+/// What one call of [`Publisher::publish`] came to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// This is how it stands.
+    Settled(Outcome),
+    /// Plan again after this long: spacing, or a state that moved meanwhile.
+    Again(Duration),
+}
+
+/// What a publisher has done, for metrics.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Tally {
+    /// Documents written.
+    pub puts: u64,
+    /// Documents deleted.
+    pub deletions: u64,
+    /// Writes that the fence kept out.
+    pub fenced: u64,
+    /// Foreign writes of the document that were noticed.
+    pub foreign_writes: u64,
+    /// Writes that failed.
+    pub failures: u64,
+}
+
+/// Writes the document during one term of leadership.
+pub struct Publisher<'t> {
+    store: KeyStore,
+    clock: Arc<dyn Clock>,
+    owner: &'t Owner,
+    term: &'t Term,
+    state: KeyState,
+    /// The document's revision as we left or found it: another one is somebody else's doing.
+    ours: i64,
+    /// Whether the owner named us during this term, so that a deleted one is created again.
+    owned: bool,
+    pacing: Pacing,
+    leases: VecDeque<i64>,
+    tally: Tally,
+    failures: u32,
+}
+
+impl std::fmt::Debug for Publisher<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Publisher")
+            .field("state", &self.state)
+            .field("tally", &self.tally)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'t> Publisher<'t> {
+    /// Begins a term: reads before it writes.
+    ///
+    /// # Errors
+    /// [`Fault`] where the keys cannot be read.
+    pub async fn begin(
+        store: KeyStore,
+        clock: Arc<dyn Clock>,
+        owner: &'t Owner,
+        term: &'t Term,
+    ) -> Result<Self, Fault> {
+        let state = store.read().await?;
+        Ok(Self {
+            store,
+            clock,
+            owner,
+            term,
+            ours: state.document_revision(),
+            owned: false,
+            state,
+            pacing: Pacing::default(),
+            leases: VecDeque::new(),
+            tally: Tally::default(),
+            failures: 0,
+        })
+    }
+
+    /// What has been done in this term.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// The keys as this publisher knows them.
+    #[must_use]
+    pub fn state(&self) -> &KeyState {
+        &self.state
+    }
+
+    /// Takes in what the watch has seen, where that is newer than what is known here.
+    pub fn saw(&mut self, seen: &KeyState) {
+        if seen.revision > self.state.revision {
+            self.state = seen.clone();
+        }
+    }
+
+    /// Makes the key say `entries`, if it does not.
+    ///
+    /// # Errors
+    /// [`TermEnded`] where this process must stop leading.
+    pub async fn publish(&mut self, entries: &[DatedEntry]) -> Result<Step, TermEnded> {
+        let owner_revision = match self.owner.judge(self.state.owner.as_ref()) {
+            Ownership::Ours { revision } => revision,
+            Ownership::Theirs(owner) => return Err(TermEnded::OwnedBy(owner)),
+            Ownership::Unreadable => return Err(TermEnded::OwnerUnreadable),
+            Ownership::Nobody if self.owned || self.state.document.is_none() => {
+                return self.claim().await;
+            }
+            Ownership::Nobody => return Ok(held(Held::ForeignValue)),
+        };
+        self.owned = true;
+        if self.state.paused {
+            return Ok(held(Held::Paused));
+        }
+        let now = Moment::now(&*self.clock);
+        if self.state.says(entries) {
+            self.ours = self.state.document_revision();
+            return Ok(Step::Settled(self.in_sync()));
+        }
+        if self.state.document_revision() != self.ours {
+            self.ours = self.state.document_revision();
+            self.tally.foreign_writes += 1;
+            self.pacing.rival_wrote(now.mono);
+            warn!(
+                revision = self.state.revision,
+                absent = self.state.document.is_none(),
+                "The document was changed by somebody else"
+            );
+        }
+        let wait = self.pacing.wait(now.mono);
+        if !wait.is_zero() {
+            return Ok(Step::Again(wait));
+        }
+        if !self.term.is_proven() {
+            return Err(TermEnded::Deposed);
+        }
+        let write = match self.prepare(entries, now).await {
+            Ok(write) => write,
+            // Nothing was written, so nothing is ambiguous: a lease without a key lapses by itself.
+            Err(fault) => return Ok(self.failed(fault)),
+        };
+        let fence = Fence {
+            leader_key: self.term.leader_key.clone(),
+            leader_revision: self.term.leader_revision,
+            document_revision: self.state.document_revision(),
+            owner_revision,
+        };
+        match self.store.write(&fence, &write).await {
+            Ok(Answer::Done { revision }) => {
+                self.wrote(write, revision).await;
+                Ok(Step::Settled(self.in_sync()))
+            }
+            Ok(Answer::Fenced { leading, state }) => {
+                self.tally.fenced += 1;
+                self.fenced(leading, state)
+            }
+            Err(fault) if fault.is_certain() => Ok(self.failed(fault)),
+            Err(fault) => {
+                self.tally.failures += 1;
+                Err(TermEnded::AmbiguousWrite(fault))
+            }
+        }
+    }
+
+    async fn claim(&mut self) -> Result<Step, TermEnded> {
+        let leader = (&*self.term.leader_key, self.term.leader_revision);
+        match self.store.claim(leader, self.owner, self.owned).await {
+            Ok(Answer::Done { revision }) => {
+                info!(revision, "Owns the key");
+                self.owned = true;
+                match self.store.read().await {
+                    Ok(state) => self.state = state,
+                    Err(fault) => return Ok(self.failed(fault)),
+                }
+                Ok(Step::Again(Duration::ZERO))
+            }
+            Ok(Answer::Fenced { leading, state }) => self.fenced(leading, state),
+            Err(fault) if fault.is_certain() => Ok(self.failed(fault)),
+            Err(fault) => Err(TermEnded::AmbiguousWrite(fault)),
+        }
+    }
+
+    /// Renders the document and grants its lease, which ends with the last directive and is never kept alive.
+    async fn prepare(&mut self, entries: &[DatedEntry], now: Moment) -> Result<Write, Fault> {
+        let second = now.wall_secs();
+        let Some(last_end) = entries.iter().map(|dated| dated.end_secs).max() else {
+            return Ok(Write::Delete);
+        };
+        for _ in 0..4 {
+            let Some(publication) = Publication::new(second, fastrand::u16(..)) else {
+                break;
+            };
+            let Some(value) = render(entries, publication) else {
+                return Ok(Write::Delete);
+            };
+            let lease = publication.lease_id();
+            let ttl_secs = i64::try_from(last_end.saturating_sub(second)).unwrap_or(i64::MAX);
+            match grant(self.store.client(), self.store.deadline(), lease, ttl_secs).await {
+                Ok(_) => return Ok(Write::Put { value, lease }),
+                Err(Fault::LeaseExists) => {}
+                Err(fault) => return Err(fault),
+            }
+        }
+        Err(Fault::LeaseExists)
+    }
+
+    async fn wrote(&mut self, write: Write, revision: i64) {
+        self.failures = 0;
+        self.ours = 0;
+        let mut bytes = 0;
+        self.state.revision = revision;
+        self.state.document = match write {
+            Write::Put { value, lease } => {
+                self.tally.puts += 1;
+                bytes = value.len();
+                self.ours = revision;
+                self.leases.push_back(lease);
+                Some(Stored {
+                    mod_revision: revision,
+                    lease,
+                    value,
+                })
+            }
+            Write::Delete => {
+                self.tally.deletions += 1;
+                None
+            }
+        };
+        self.pacing.wrote(self.clock.now(), bytes);
+        info!(revision, bytes, "Published");
+        self.drop_replaced_leases().await;
+    }
+
+    /// Replaced leases hold no key and lapse by themselves. Only above a hundred of them are the oldest revoked, and only
+    /// after a linearizable read has shown the document on another one: revoking a lease deletes what hangs on it.
+    async fn drop_replaced_leases(&mut self) {
+        const KEPT: usize = 100;
+        if self.leases.len() <= KEPT {
+            return;
+        }
+        let Ok(state) = self.store.read().await else {
+            return;
+        };
+        let hangs_on = state.document.as_ref().map_or(0, |stored| stored.lease);
+        while self.leases.len() > KEPT {
+            let Some(oldest) = self.leases.pop_front().filter(|lease| *lease != hangs_on) else {
+                return;
+            };
+            if let Err(fault) = revoke(self.store.client(), self.store.deadline(), oldest).await {
+                debug!(
+                    reason = fault.slug(),
+                    "A replaced lease was not revoked; it lapses by itself"
+                );
+                return;
+            }
+        }
+    }
+
+    fn fenced(&mut self, leading: bool, state: KeyState) -> Result<Step, TermEnded> {
+        if !leading {
+            return Err(TermEnded::Deposed);
+        }
+        self.state = state;
+        Ok(Step::Again(Duration::ZERO))
+    }
+
+    fn failed(&mut self, fault: Fault) -> Step {
+        self.failures = self.failures.saturating_add(1);
+        self.tally.failures += 1;
+        held(Held::from(fault))
+    }
+
+    /// How long to wait before a write that failed is tried again.
+    #[must_use]
+    pub fn retry_after(&self) -> Duration {
+        keys::back_off(self.failures)
+    }
+
+    fn in_sync(&self) -> Outcome {
+        Outcome::InSync {
+            revision: self.state.document_revision(),
+            publication: self.state.document.as_ref().and_then(Stored::publication),
+        }
+    }
+}
+
+fn held(reason: Held) -> Step {
+    Step::Settled(Outcome::Held(reason))
+}

@@ -1,0 +1,11 @@
+//! Step four, **report**: tell whoever applied a resource what became of it.
+//!
+//! Reporting never delays publishing: it runs beside it, takes the latest that is to be said, and works through
+//! it with a bounded number of calls, each under its own deadline. A status is written only where it says something else than the
+//! one that is there.
+
+mod status;
+mod writer;
+
+pub use status::{Transition, desired_status, rfc3339, says_the_same, transition};
+pub use writer::{Report, ReportTally, Reporter};

@@ -1,0 +1,297 @@
+//! The status that a resource should have; pure.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use serde_json::Value;
+
+use crate::operator::observe::Resource;
+use crate::operator::plan::Verdict;
+use crate::operator::publish::{Held, Outcome};
+use crate::resource::{DiagnosticsDirectiveStatus, State, sample, target_summary};
+
+/// One answer to "does it hold?", with its reason and a sentence for people.
+struct Answer {
+    status: &'static str,
+    reason: &'static str,
+    message: String,
+}
+
+impl Answer {
+    fn new(status: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            reason,
+            message: message.into(),
+        }
+    }
+}
+
+const TRUE: &str = "True";
+const FALSE: &str = "False";
+const UNKNOWN: &str = "Unknown";
+
+/// The status of `resource` under `verdict`, where the key stands as `outcome` says; `None` for the outcome while it is not known yet.
+///
+/// A condition keeps its `lastTransitionTime` from the resource's present status as long as it says the same.
+#[must_use]
+pub fn desired_status(
+    resource: &Resource,
+    verdict: &Verdict,
+    outcome: Option<Outcome>,
+    now_secs: u64,
+) -> DiagnosticsDirectiveStatus {
+    let accepted = accepted(verdict);
+    let published = published(verdict, outcome);
+    let ready = ready(verdict, &accepted, &published);
+    let stalled = accepted.status == FALSE;
+    let reconciling = !stalled && ready.status != TRUE;
+    let mut named = vec![("Accepted", accepted), ("Published", published)];
+    if reconciling {
+        named.push((
+            "Reconciling",
+            Answer::new(TRUE, ready.reason, ready.message.clone()),
+        ));
+    }
+    if stalled {
+        named.push((
+            "Stalled",
+            Answer::new(TRUE, ready.reason, ready.message.clone()),
+        ));
+    }
+    let ready_is_true = ready.status == TRUE;
+    named.push(("Ready", ready));
+
+    let directive = resource.directive.as_ref().ok();
+    DiagnosticsDirectiveStatus {
+        observed_generation: Some(resource.generation),
+        state: Some(state(verdict, ready_is_true)),
+        expiration_time: directive.map(|d| rfc3339(d.window.end_secs)),
+        target_summary: directive.map(|d| target_summary(&d.entry.selector)),
+        sample: directive.map(|d| sample(d.entry.sample_per_mille)),
+        conditions: named
+            .into_iter()
+            .map(|(type_, answer)| condition(type_, answer, resource, now_secs))
+            .collect(),
+        ..DiagnosticsDirectiveStatus::default()
+    }
+}
+
+/// Whether two statuses say the same. Times of transitions do not count: they follow from the rest.
+#[must_use]
+pub fn says_the_same(present: &Value, desired: &DiagnosticsDirectiveStatus) -> bool {
+    let Ok(mut desired) = serde_json::to_value(desired) else {
+        return false;
+    };
+    let mut present = present.clone();
+    for status in [&mut present, &mut desired] {
+        let conditions = status.get_mut("conditions").and_then(Value::as_array_mut);
+        for condition in conditions.into_iter().flatten() {
+            if let Some(condition) = condition.as_object_mut() {
+                condition.remove("lastTransitionTime");
+            }
+        }
+        if let Some(conditions) = status.get_mut("conditions").and_then(Value::as_array_mut) {
+            conditions.sort_by(|a, b| type_of(a).cmp(type_of(b)));
+        }
+    }
+    present == desired
+}
+
+/// An Event to go with a change of status.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Transition {
+    /// Whether it is something to look at.
+    pub warning: bool,
+    /// One CamelCase word.
+    pub reason: &'static str,
+    /// A sentence.
+    pub note: String,
+}
+
+/// What to say in an Event when `present` becomes `desired`; at most one thing.
+#[must_use]
+pub fn transition(
+    resource: &Resource,
+    desired: &DiagnosticsDirectiveStatus,
+    outcome: Option<Outcome>,
+) -> Option<Transition> {
+    let present = &resource.status;
+    let was = present.get("state").and_then(Value::as_str);
+    let of_this_generation =
+        present.get("observedGeneration").and_then(Value::as_i64) == Some(resource.generation);
+    let is = desired.state?;
+    if was == Some(is.as_str()) && (of_this_generation || is != State::Rejected) {
+        return None;
+    }
+    let find = |type_: &str| desired.conditions.iter().find(|c| c.type_ == type_);
+    match is {
+        State::Rejected => Some(Transition {
+            warning: true,
+            reason: "Rejected",
+            note: find("Accepted")?.message.clone(),
+        }),
+        State::Active => Some(Transition {
+            warning: false,
+            reason: "Published",
+            note: match outcome {
+                Some(Outcome::InSync { revision, .. }) => format!(
+                    "Published at etcd revision {revision}; ends {}",
+                    desired.expiration_time.as_deref().unwrap_or_default()
+                ),
+                _ => return None,
+            },
+        }),
+        State::Expired => Some(Transition {
+            warning: false,
+            reason: "Expired",
+            note: find("Ready")?.message.clone(),
+        }),
+        State::Pending | State::Scheduled | State::Suspended => None,
+    }
+}
+
+fn type_of(condition: &Value) -> &str {
+    condition
+        .get("type")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+}
+
+fn accepted(verdict: &Verdict) -> Answer {
+    match verdict {
+        Verdict::Refused(refusal) => Answer::new(
+            FALSE,
+            refusal.reason.condition_reason(),
+            refusal.message.clone(),
+        ),
+        _ => Answer::new(TRUE, "Valid", "The directive is valid"),
+    }
+}
+
+fn published(verdict: &Verdict, outcome: Option<Outcome>) -> Answer {
+    if let Verdict::Refused(_) = verdict {
+        return Answer::new(FALSE, "NotAccepted", "A refused directive is not published");
+    }
+    match outcome {
+        None => Answer::new(
+            UNKNOWN,
+            "Pending",
+            "The document has not been compared with etcd yet",
+        ),
+        Some(Outcome::Held(held)) => {
+            Answer::new(FALSE, held.condition_reason(), held_message(held))
+        }
+        Some(Outcome::InSync { .. }) => match verdict {
+            Verdict::NoRoom { .. } => Answer::new(
+                FALSE,
+                "DocumentFull",
+                "The document has no room for it: delete or suspend other directives, or raise the operator's limits \
+                 (--max-directives, --max-document-bytes)",
+            ),
+            // Without the revision: it moves with every neighbour, and no status is written for that.
+            Verdict::Active { .. } => Answer::new(TRUE, "Published", "In the document at the key"),
+            _ => Answer::new(TRUE, "NotNeeded", "Rightly not in the document"),
+        },
+    }
+}
+
+fn ready(verdict: &Verdict, accepted: &Answer, published: &Answer) -> Answer {
+    for gate in [accepted, published] {
+        if gate.status != TRUE {
+            let reason = if gate.reason == "NotAccepted" {
+                accepted.reason
+            } else {
+                gate.reason
+            };
+            return Answer::new(gate.status, reason, gate.message.clone());
+        }
+    }
+    match verdict {
+        Verdict::Scheduled { start_secs, .. } => Answer::new(
+            TRUE,
+            "Scheduled",
+            format!("Starts {}", rfc3339(*start_secs)),
+        ),
+        Verdict::Expired { end_secs } => Answer::new(
+            TRUE,
+            "Expired",
+            format!(
+                "Expired {}. To run it again, set activeFrom or delete and apply",
+                rfc3339(*end_secs)
+            ),
+        ),
+        Verdict::Suspended { .. } => Answer::new(
+            TRUE,
+            "Suspended",
+            "Suspended. To resume it, set suspend to false",
+        ),
+        _ => Answer::new(TRUE, "Published", published.message.clone()),
+    }
+}
+
+fn state(verdict: &Verdict, ready: bool) -> State {
+    match verdict {
+        Verdict::Refused(_) => State::Rejected,
+        Verdict::Scheduled { .. } => State::Scheduled,
+        Verdict::Expired { .. } => State::Expired,
+        // While the document still says otherwise, it is not suspended where it matters.
+        Verdict::Suspended { .. } if ready => State::Suspended,
+        Verdict::Active { .. } if ready => State::Active,
+        Verdict::Suspended { .. } | Verdict::Active { .. } | Verdict::NoRoom { .. } => {
+            State::Pending
+        }
+    }
+}
+
+fn held_message(held: Held) -> String {
+    match held {
+        Held::Etcd(fault) => format!("Not written: {fault}. The operator keeps trying; proxies keep what they have until it ends"),
+        Held::ForeignValue => "The key holds a document that this release did not write. Look at it with `osproxy-directives import`, \
+             then take the key over with `osproxy-directives adopt`"
+            .to_owned(),
+        Held::NoSpace => "etcd's storage is full and refuses the document. Compact and defragment etcd, then disarm its alarm; \
+             what is published ends by its own time"
+            .to_owned(),
+        Held::Paused => "A person paused the publishing with the key `<directives key>/paused`. Delete that key to go on".to_owned(),
+    }
+}
+
+fn condition(type_: &str, answer: Answer, resource: &Resource, now_secs: u64) -> Condition {
+    let Answer {
+        status,
+        reason,
+        message,
+    } = answer;
+    let present = resource
+        .status
+        .get("conditions")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .find(|condition| type_of(condition) == type_);
+    let unchanged = present.filter(|c| c.get("status").and_then(Value::as_str) == Some(status));
+    let since = unchanged
+        .and_then(|c| c.get("lastTransitionTime")?.as_str()?.parse().ok())
+        .unwrap_or_else(|| timestamp(now_secs));
+    Condition {
+        type_: type_.to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message,
+        observed_generation: Some(resource.generation),
+        last_transition_time: Time(since),
+    }
+}
+
+/// A whole second as an RFC 3339 time in UTC.
+#[must_use]
+pub fn rfc3339(secs: u64) -> String {
+    timestamp(secs).to_string()
+}
+
+fn timestamp(secs: u64) -> Timestamp {
+    i64::try_from(secs)
+        .ok()
+        .and_then(|secs| Timestamp::from_second(secs).ok())
+        .unwrap_or(Timestamp::UNIX_EPOCH)
+}

@@ -1,0 +1,304 @@
+//! The writer of statuses and Events.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use kube::Client;
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use kube::runtime::events::{Event, EventType, Recorder, Reporter as Source};
+use osproxy_core::Clock;
+use serde_json::{Value, json};
+use tokio::sync::watch as channel;
+use tracing::{debug, warn};
+
+use super::status::{Transition, desired_status, says_the_same, transition};
+use crate::document::Moment;
+use crate::operator::observe::{Id, Resource};
+use crate::operator::plan::Plan;
+use crate::operator::publish::Outcome;
+use crate::resource::{DiagnosticsDirective, DiagnosticsDirectiveStatus};
+
+/// What is to be said: the resources, the plan that was made of them, and how the key stands to it.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The resources that the plan was made of.
+    pub resources: BTreeMap<Id, Arc<Resource>>,
+    /// The plan.
+    pub plan: Plan,
+    /// How the key stands to it; `None` while that is not known.
+    pub outcome: Option<Outcome>,
+}
+
+/// What reporting has done, for metrics.
+#[derive(Debug, Default)]
+pub struct ReportTally {
+    /// Statuses written.
+    pub statuses: AtomicU64,
+    /// Statuses that could not be written.
+    pub status_failures: AtomicU64,
+    /// Events sent.
+    pub events: AtomicU64,
+}
+
+/// The field manager of the status.
+const FIELD_MANAGER: &str = "osproxy-directives";
+const CALLS_AT_ONCE: usize = 16;
+const CALL_DEADLINE: Duration = Duration::from_secs(5);
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// Writes statuses and Events while this process leads.
+pub struct Reporter {
+    client: Client,
+    api: ApiResource,
+    recorder: Recorder,
+    clock: Arc<dyn Clock>,
+    tally: Arc<ReportTally>,
+    /// What was written last and under which version of the object, until the watch shows a later one.
+    written: HashMap<String, Written>,
+}
+
+impl std::fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reporter").finish_non_exhaustive()
+    }
+}
+
+struct Written {
+    over_version: String,
+    status: Value,
+}
+
+/// One status to write.
+struct Job {
+    resource: Arc<Resource>,
+    status: DiagnosticsDirectiveStatus,
+    event: Option<Transition>,
+}
+
+enum Done {
+    Written(Box<Job>),
+    Gone,
+    Failed,
+}
+
+impl Reporter {
+    /// A reporter that signs its Events as `instance`.
+    #[must_use]
+    pub fn new(client: Client, instance: &str, clock: Arc<dyn Clock>) -> Self {
+        let source = Source {
+            controller: FIELD_MANAGER.to_owned(),
+            instance: Some(instance.to_owned()),
+        };
+        Self {
+            recorder: Recorder::new(client.clone(), source),
+            client,
+            api: ApiResource::erase::<DiagnosticsDirective>(&()),
+            clock,
+            tally: Arc::default(),
+            written: HashMap::new(),
+        }
+    }
+
+    /// What has been done.
+    #[must_use]
+    pub fn tally(&self) -> Arc<ReportTally> {
+        Arc::clone(&self.tally)
+    }
+
+    /// Reports the latest of `reports`, until its sender is gone.
+    pub async fn run(mut self, mut reports: channel::Receiver<Option<Arc<Report>>>) {
+        let mut latest: Option<Arc<Report>> = None;
+        let mut waiting: BTreeSet<Id> = BTreeSet::new();
+        let mut under_way: BTreeSet<Id> = BTreeSet::new();
+        let mut calls = FuturesUnordered::new();
+        let mut retry: Option<BTreeSet<Id>> = None;
+        loop {
+            while calls.len() < CALLS_AT_ONCE
+                && let Some(report) = &latest
+            {
+                let Some(id) = waiting.iter().find(|id| !under_way.contains(id)).cloned() else {
+                    break;
+                };
+                waiting.remove(&id);
+                if let Some(job) = self.job(report, &id) {
+                    under_way.insert(id.clone());
+                    calls.push(self.write(id, job));
+                }
+            }
+            tokio::select! {
+                changed = reports.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let report = reports.borrow_and_update().clone();
+                    if let Some(report) = &report {
+                        waiting.extend(news(latest.as_deref(), report));
+                        self.forget_the_gone(report);
+                    }
+                    latest = report;
+                }
+                Some((id, done)) = calls.next(), if !calls.is_empty() => {
+                    under_way.remove(&id);
+                    match done {
+                        Done::Written(job) => self.remember(&job),
+                        Done::Gone => {}
+                        Done::Failed => { retry.get_or_insert_default().insert(id); }
+                    }
+                }
+                () = tokio::time::sleep(RETRY_AFTER), if retry.is_some() => {
+                    waiting.extend(retry.take().unwrap_or_default());
+                }
+            }
+        }
+    }
+
+    /// What is to be written for one resource, if anything.
+    fn job(&mut self, report: &Report, id: &Id) -> Option<Job> {
+        let resource = report.resources.get(id)?;
+        let verdict = report.plan.verdicts.get(id)?;
+        let now_secs = Moment::now(&*self.clock).wall_secs();
+        let mut resource = Arc::clone(resource);
+        match self.written.get(&resource.uid) {
+            // The watch has not shown our own write yet: what we wrote is what stands there.
+            Some(written) if written.over_version == resource.resource_version => {
+                let mut shown = Resource::clone(&resource);
+                shown.status = written.status.clone();
+                resource = Arc::new(shown);
+            }
+            Some(_) => {
+                self.written.remove(&resource.uid);
+            }
+            None => {}
+        }
+        let status = desired_status(&resource, verdict, report.outcome, now_secs);
+        if says_the_same(&resource.status, &status) {
+            return None;
+        }
+        let event = transition(&resource, &status, report.outcome);
+        Some(Job {
+            resource,
+            status,
+            event,
+        })
+    }
+
+    fn forget_the_gone(&mut self, report: &Report) {
+        if self.written.len() > 2 * report.resources.len() + 64 {
+            let uids: HashSet<&str> = report.resources.values().map(|r| r.uid.as_str()).collect();
+            self.written.retain(|uid, _| uids.contains(uid.as_str()));
+        }
+    }
+
+    fn remember(&mut self, job: &Job) {
+        if let Ok(status) = serde_json::to_value(&job.status) {
+            let written = Written {
+                over_version: job.resource.resource_version.clone(),
+                status,
+            };
+            self.written.insert(job.resource.uid.clone(), written);
+        }
+    }
+
+    fn write(&self, id: Id, job: Job) -> impl Future<Output = (Id, Done)> + use<> {
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &id.namespace, &self.api);
+        let body = json!({
+            "apiVersion": self.api.api_version,
+            "kind": self.api.kind,
+            // The uid keeps the status of one incarnation off the next one of the same name.
+            "metadata": { "name": id.name, "uid": job.resource.uid },
+            "status": job.status,
+        });
+        let (recorder, tally) = (self.recorder.clone(), Arc::clone(&self.tally));
+        async move {
+            let params = PatchParams::apply(FIELD_MANAGER).force();
+            let patch = Patch::Apply(&body);
+            let call = api.patch_status(&id.name, &params, &patch);
+            match tokio::time::timeout(CALL_DEADLINE, call).await {
+                Ok(Ok(_)) => {
+                    tally.statuses.fetch_add(1, Ordering::Relaxed);
+                    if let Some(event) = &job.event {
+                        send(&recorder, &tally, &job.resource, event).await;
+                    }
+                    (id, Done::Written(Box::new(job)))
+                }
+                // Deleted meanwhile, or deleted and created again: there is nobody to tell.
+                Ok(Err(kube::Error::Api(status)))
+                    if status.is_not_found() || status.is_conflict() =>
+                {
+                    debug!(id = %id, "Gone before its status was written");
+                    (id, Done::Gone)
+                }
+                failed => {
+                    tally.status_failures.fetch_add(1, Ordering::Relaxed);
+                    let reason = match failed {
+                        Ok(Err(kube::Error::Api(status))) => status.reason.clone(),
+                        Ok(_) => "Unavailable".to_owned(),
+                        Err(_) => "Timeout".to_owned(),
+                    };
+                    warn!(id = %id, reason, "Cannot write a status; tries again");
+                    (id, Done::Failed)
+                }
+            }
+        }
+    }
+}
+
+/// Which resources may have something new to be told: the others need not be looked at, and there may be ten thousand of them.
+fn news<'r>(before: Option<&'r Report>, report: &'r Report) -> impl Iterator<Item = Id> + 'r {
+    let same_word = |a: Option<Outcome>, b: Option<Outcome>| match (a, b) {
+        (Some(Outcome::InSync { .. }), Some(Outcome::InSync { .. })) => true,
+        (a, b) => a == b,
+    };
+    let before = before.filter(|before| same_word(before.outcome, report.outcome));
+    report.resources.iter().filter_map(move |(id, resource)| {
+        let known = before.is_some_and(|before| {
+            before
+                .resources
+                .get(id)
+                .is_some_and(|was| Arc::ptr_eq(was, resource))
+                && before.plan.verdicts.get(id) == report.plan.verdicts.get(id)
+        });
+        (!known).then(|| id.clone())
+    })
+}
+
+/// Sends an Event. Nothing depends on it, so a failure is only counted out.
+async fn send(recorder: &Recorder, tally: &ReportTally, resource: &Resource, event: &Transition) {
+    let api = ApiResource::erase::<DiagnosticsDirective>(&());
+    let regarding = k8s_openapi::api::core::v1::ObjectReference {
+        api_version: Some(api.api_version),
+        kind: Some(api.kind),
+        namespace: Some(resource.id.namespace.clone()),
+        name: Some(resource.id.name.clone()),
+        uid: Some(resource.uid.clone()),
+        resource_version: Some(resource.resource_version.clone()),
+        ..Default::default()
+    };
+    let mut note = event.note.clone();
+    // The API takes 1 kB of note, and cutting must not split a character.
+    while note.len() > 1_000 {
+        note.pop();
+    }
+    let event = Event {
+        type_: if event.warning {
+            EventType::Warning
+        } else {
+            EventType::Normal
+        },
+        reason: event.reason.to_owned(),
+        note: Some(note),
+        action: event.reason.to_owned(),
+        secondary: None,
+    };
+    let call = tokio::time::timeout(CALL_DEADLINE, recorder.publish(&event, &regarding));
+    if let Ok(Ok(())) = call.await {
+        tally.events.fetch_add(1, Ordering::Relaxed);
+    } else {
+        debug!(id = %resource.id, "An Event was not taken");
+    }
+}
