@@ -88,16 +88,21 @@ impl Etcd {
     /// # Errors
     /// When the binaries are missing and cannot be built, or a member is not healthy in 30 seconds.
     pub async fn start(options: EtcdOptions) -> Result<Self> {
+        let etcd = Self::launch(options).await?;
+        etcd.healthy().await?;
+        Ok(etcd)
+    }
+
+    /// Starts a cluster without waiting for its health: for servers that wait for it themselves.
+    pub(crate) async fn launch(options: EtcdOptions) -> Result<Self> {
         let program = assets::tool(&options.folder, "etcd").await?;
         let scratch = Scratch::new("etcd")?;
         let members = member::start_cluster(&program, &options, &scratch)?;
-        let etcd = Self {
+        Ok(Self {
             members,
             folder: options.folder,
             scratch,
-        };
-        etcd.healthy().await?;
-        Ok(etcd)
+        })
     }
 
     /// The client addresses, `http://127.0.0.1:<port>` each; they outlive kills and restarts.

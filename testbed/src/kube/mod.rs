@@ -112,10 +112,9 @@ impl ControlPlane {
     pub async fn start_with(options: ControlPlaneOptions) -> Result<Self> {
         let program = assets::tool(&options.folder, "kube-apiserver").await?;
         let scratch = Scratch::new("kubernetes")?;
-        // Keys are made while etcd elects itself.
-        let (etcd, pki) = tokio::try_join!(Etcd::start(EtcdOptions::new()), async {
-            Pki::create(&scratch)
-        })?;
+        // The API server waits for its etcd itself, so both start at once.
+        let etcd = Etcd::launch(EtcdOptions::new()).await?;
+        let pki = Pki::create(&scratch)?;
         let port = Port::claim()?;
         let server = format!("https://{}", port.address());
         let admin = Credentials::Certificate(&pki.admin);
