@@ -1,0 +1,68 @@
+# Everything that a person types. The first run on a bare machine installs or builds what is
+# missing and says so; see hack/prerequisites.
+
+# Where rustup and Go's own installer put their programs, for shells that were not told.
+export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/local/go/bin
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+CRD := crds/diagnosticsdirective.yaml
+
+# A control plane is two busy processes for a few seconds. More than two tests at a time on two
+# cores only turn the waiting of one into the time-out of another.
+export RUST_TEST_THREADS ?= 2
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show what there is to type
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: programs ## Watch a directive go through real servers into three proxies, and end
+	@$(TARGET)/debug/demo --operator $(TARGET)/debug/osproxy-directives --proxy $(TARGET)/debug/examples/proxy
+
+.PHONY: playground
+playground: programs ## Start the same system and leave it up until Ctrl-C
+	@$(TARGET)/debug/playground --operator $(TARGET)/debug/osproxy-directives --proxy $(TARGET)/debug/examples/proxy
+
+.PHONY: test
+test: servers ## Run every test, against real servers
+	cargo test --workspace --no-fail-fast
+
+.PHONY: lint
+lint: prerequisites ## Check format, lints, documentation, dependencies and generated files
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- --deny warnings
+	cargo clippy --lib --no-default-features --features store -- --deny warnings
+	RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps
+	hack/deny
+	@cargo run --quiet -- crd | diff --unified $(CRD) - \
+		|| { echo '$(CRD) is not what the code says; `make crd` writes it anew' >&2; exit 1; }
+
+.PHONY: bench
+bench: servers ## Measure, beside the reference
+	cargo bench --bench '*'
+
+.PHONY: crd
+crd: prerequisites ## Write the CustomResourceDefinition from its Rust type
+	@cargo run --quiet -- crd > $(CRD).new || { rm -f $(CRD).new; exit 1; }
+	@mv $(CRD).new $(CRD)
+
+.PHONY: mutants
+mutants: servers ## Take each defence out and see its test notice (ONLY=name for one)
+	@hack/mutants $(ONLY)
+
+# What the demo and the playground run, and the servers that they run against.
+.PHONY: programs
+programs: servers
+	@cargo build --bin osproxy-directives --example proxy
+	@cargo build --package testbed --bins
+
+# Built once for this user, from the Go modules pinned in testbed/servers.
+.PHONY: servers
+servers: prerequisites
+	@cargo run --quiet --package testbed --bin servers > /dev/null
+
+.PHONY: prerequisites
+prerequisites:
+	@hack/prerequisites
