@@ -1,0 +1,114 @@
+//! Promise 4, **eventually right**: when the resources stop changing and both servers can be reached, the key equals the plan and
+//! stays equal.
+
+mod support;
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+use support::{Line, SOON, condition, directive, now_secs};
+use testbed::deadline::eventually;
+
+#[tokio::test]
+async fn a_directive_goes_into_the_document_ends_by_itself_and_says_so() -> Result<()> {
+    let line = Line::start().await?;
+    line.apply(&directive("inc-1", "8s")).await?;
+    line.apply(&directive("inc-2", "1h")).await?;
+
+    let document = line
+        .ids(&["default/inc-1", "default/inc-2"])
+        .await?
+        .unwrap();
+    let status = line.state("inc-1", "Active").await?;
+    assert_eq!(condition(&status, "Accepted")?, "True/Valid");
+    assert_eq!(condition(&status, "Published")?, "True/Published");
+    assert_eq!(condition(&status, "Ready")?, "True/Published");
+    assert_eq!(status["sample"], "100%");
+    assert_eq!(status["targetSummary"], "tenant=acme");
+
+    let end = document.end_secs("default/inc-1");
+    line.ids(&["default/inc-2"]).await?;
+    ensure!(now_secs() >= end, "it left the document before its end");
+    ensure!(
+        now_secs() <= end + 2,
+        "it left the document {} s late",
+        now_secs() - end
+    );
+    let status = line.state("inc-1", "Expired").await?;
+    assert_eq!(condition(&status, "Ready")?, "True/Expired");
+
+    line.delete("inc-2").await?;
+    line.ids(&[]).await?;
+    assert_eq!(
+        line.document().await?,
+        None,
+        "nothing to say is an absent key"
+    );
+
+    let events = line
+        .plane
+        .kubectl(&["events", "--for", "diag/inc-1", "-o", "json"])
+        .await?
+        .success()?;
+    for reason in ["Published", "Expired"] {
+        ensure!(
+            events.contains(&format!("\"reason\": \"{reason}\"")),
+            "no Event {reason}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_change_a_suspension_and_a_resumption_reach_the_document() -> Result<()> {
+    let line = Line::start().await?;
+    let mut one = directive("inc-1", "1h");
+    line.apply(&one).await?;
+    line.ids(&["default/inc-1"]).await?;
+
+    one["spec"]["suspend"] = json!(true);
+    line.apply(&one).await?;
+    line.ids(&[]).await?;
+    let status = line.state("inc-1", "Suspended").await?;
+    assert_eq!(condition(&status, "Ready")?, "True/Suspended");
+
+    one["spec"]["suspend"] = json!(false);
+    one["spec"]["samplePerMille"] = json!(7);
+    line.apply(&one).await?;
+    let document = line.ids(&["default/inc-1"]).await?.unwrap();
+    assert_eq!(document.dated()[0].entry.sample_per_mille, 7);
+    line.state("inc-1", "Active").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_part_killed_and_restarted_while_directives_change_the_key_ends_equal_to_the_plan()
+-> Result<()> {
+    let line = Line::start().await?;
+    for round in 0..2 {
+        let before = format!("before-{round}");
+        let during = format!("during-{round}");
+        line.apply(&directive(&before, "1h")).await?;
+
+        line.etcd.kill()?;
+        line.apply(&directive(&during, "1h")).await?;
+        line.delete(&before).await?;
+        line.etcd.restart().await?;
+        line.ids(&[&format!("default/{during}")]).await?;
+
+        line.operator.replica(0).kill()?;
+        line.delete(&during).await?;
+        line.operator.replica(0).restart()?;
+        line.ids(&[]).await?;
+
+        line.apply(&directive(&before, "1h")).await?;
+        line.plane.api_server().kill()?;
+        line.plane.restart_api_server().await?;
+        line.apply(&directive(&during, "1h")).await?;
+        line.ids(&[&format!("default/{before}"), &format!("default/{during}")])
+            .await?;
+        line.delete(&before).await?;
+        line.delete(&during).await?;
+        line.ids(&[]).await?;
+    }
+    eventually("readiness", SOON, async || line.operator.wait_ready().await).await
+}

@@ -1,0 +1,183 @@
+//! What the promises' tests share: the whole line on real servers, and looks at each end of it.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    reason = "each test binary compiles this file for itself and uses a part of it"
+)]
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use osproxy_directives::document::{Accepted, DatedEntry, Publication};
+use serde_json::{Value, json};
+use testbed::deadline::eventually;
+use testbed::{ControlPlane, Etcd, EtcdOptions, Operator, OperatorOptions};
+
+/// The key that the chart's default values name.
+pub const KEY: &str = "osproxy/directives";
+/// Long enough for anything that should take seconds, on a machine that is busy.
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// The operator's binary, as cargo built it for this test.
+pub fn binary() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_osproxy-directives"))
+}
+
+/// A control plane, an etcd for the document, and an operator installed by the chart.
+pub struct Line {
+    pub operator: Operator,
+    pub etcd: Etcd,
+    pub plane: ControlPlane,
+}
+
+impl Line {
+    /// Starts everything and waits until the operator is ready.
+    pub async fn start() -> Result<Self> {
+        Self::start_with(EtcdOptions::new(), options()).await
+    }
+
+    pub async fn start_with(etcd: EtcdOptions, options: OperatorOptions) -> Result<Self> {
+        let (plane, etcd) = tokio::try_join!(ControlPlane::start(), Etcd::start(etcd))?;
+        let operator = Operator::start(&plane, &etcd, options).await?;
+        operator.wait_ready().await?;
+        Ok(Self {
+            operator,
+            etcd,
+            plane,
+        })
+    }
+
+    /// Applies a manifest as a person would.
+    pub async fn apply(&self, manifest: &Value) -> Result<String> {
+        let input = manifest.to_string();
+        let args = ["apply", "--server-side", "-f", "-"];
+        self.plane
+            .kubectl_with_input(&args, &input)
+            .await?
+            .success()
+    }
+
+    pub async fn delete(&self, name: &str) -> Result<String> {
+        self.plane
+            .kubectl(&["delete", "diag", name, "--wait=false"])
+            .await?
+            .success()
+    }
+
+    /// The status of a resource in the default namespace.
+    pub async fn status(&self, name: &str) -> Result<Value> {
+        let args = ["get", "diag", name, "-o", "json"];
+        let resource = self.plane.kubectl(&args).await?.success()?;
+        let resource: Value = serde_json::from_str(&resource)?;
+        Ok(resource["status"].clone())
+    }
+
+    /// Waits until a resource is in `state`.
+    pub async fn state(&self, name: &str, state: &str) -> Result<Value> {
+        eventually(&format!("{name} to be {state}"), SOON, async || {
+            let status = self.status(name).await?;
+            ensure!(status["state"] == state, "it is {status}");
+            Ok(status)
+        })
+        .await
+    }
+
+    pub async fn document(&self) -> Result<Option<Document>> {
+        document(&self.etcd).await
+    }
+
+    /// Waits until the document's ids are exactly these.
+    pub async fn ids(&self, expected: &[&str]) -> Result<Option<Document>> {
+        eventually(&format!("the key to hold {expected:?}"), SOON, async || {
+            let document = self.document().await?;
+            let ids = document.iter().flat_map(Document::ids).collect::<Vec<_>>();
+            ensure!(ids == expected, "it holds {ids:?}");
+            Ok(document)
+        })
+        .await
+    }
+}
+
+/// The operator as the tests install it.
+pub fn options() -> OperatorOptions {
+    OperatorOptions::new(binary())
+}
+
+/// A document as a plain etcd client reads it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    pub bytes: Vec<u8>,
+    pub mod_revision: i64,
+    pub lease: i64,
+}
+
+impl Document {
+    pub fn ids(&self) -> Vec<String> {
+        let accepted = Accepted::from_bytes(&self.bytes).expect("our own document");
+        let entries = accepted.entries().iter();
+        entries.map(|relative| relative.entry.id.clone()).collect()
+    }
+
+    pub fn publication(&self) -> Publication {
+        Publication::from_lease_id(self.lease).expect("a publication's lease")
+    }
+
+    pub fn dated(&self) -> Vec<DatedEntry> {
+        Accepted::from_bytes(&self.bytes)
+            .expect("our own document")
+            .dated(self.publication())
+    }
+
+    /// The end of one entry, in whole seconds since the epoch.
+    pub fn end_secs(&self, id: &str) -> u64 {
+        let dated = self.dated();
+        let entry = dated.iter().find(|dated| dated.entry.id == id);
+        entry.unwrap_or_else(|| panic!("no {id}")).end_secs
+    }
+}
+
+/// Reads the document with a plain client.
+pub async fn document(etcd: &Etcd) -> Result<Option<Document>> {
+    let mut client = etcd.client().await?;
+    let get = tokio::time::timeout(Duration::from_secs(5), client.get(KEY, None));
+    let answer = get.await.context("etcd did not answer")??;
+    Ok(answer.kvs().first().map(|kv| Document {
+        bytes: kv.value().to_vec(),
+        mod_revision: kv.mod_revision(),
+        lease: kv.lease(),
+    }))
+}
+
+/// A good directive in the default namespace, for one tenant.
+pub fn directive(name: &str, ttl: &str) -> Value {
+    json!({
+        "apiVersion": "osproxy.io/v1alpha1",
+        "kind": "DiagnosticsDirective",
+        "metadata": { "name": name, "namespace": "default" },
+        "spec": {
+            "match": [{ "key": "tenant", "value": "acme" }],
+            "level": "ShapeTiming",
+            "samplePerMille": 1000,
+            "ttl": ttl,
+        },
+    })
+}
+
+/// The wall clock's whole second.
+pub fn now_secs() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+/// One condition of a status, as `True/Reason`.
+pub fn condition(status: &Value, type_: &str) -> Result<String> {
+    let conditions = status["conditions"].as_array().context("no conditions")?;
+    let found = conditions.iter().find(|c| c["type"] == type_);
+    let found = found.ok_or_else(|| anyhow!("no condition {type_} in {status}"))?;
+    let word = |key: &str| found[key].as_str().unwrap_or_default().to_owned();
+    Ok(format!("{}/{}", word("status"), word("reason")))
+}
