@@ -4,7 +4,11 @@
     dead_code,
     unreachable_pub,
     missing_docs,
-    reason = "each test binary compiles this file for itself and uses a part of it"
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "each test binary compiles this file for itself and uses a part of it; it is a test, and no clock of the crate is in it"
 )]
 
 use std::path::PathBuf;

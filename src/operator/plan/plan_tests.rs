@@ -59,7 +59,7 @@ fn a_directive_is_in_the_document_from_its_start_until_its_end_and_not_a_second_
 #[test]
 fn a_start_in_the_future_waits_and_is_the_next_deadline() {
     let one = resource_of("ns", "a", |spec| {
-        spec["activeFrom"] = json!("2026-11-18T10:26:40.5Z")
+        spec["activeFrom"] = json!("2026-11-18T10:26:40.5Z");
     });
     let start = T0 + 1 - 1_795_000_000 + 1_794_997_600;
     let before = plan(start - 1, [&one], &Limits::default());
