@@ -5,8 +5,8 @@ use std::time::Duration;
 use osproxy_core::{Instant, ManualClock};
 use osproxy_observe::{DiagnosticsDirective, DirectiveSet, decode_directive_set};
 
-use super::strict::{Reason, Refusal, parse};
-use super::{DatedEntry, Publication, RelativeEntry};
+use super::strict::parse;
+use super::{DatedEntry, Publication, Reason, Refusal, RelativeEntry};
 
 /// A document that the strict parse let pass, that the shared decoder accepted, and that both
 /// understand alike. There is no other way to come by one.

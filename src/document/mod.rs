@@ -16,6 +16,7 @@ mod accepted;
 mod age;
 mod entry;
 mod publication;
+mod refusal;
 mod render;
 mod strict;
 
@@ -23,8 +24,8 @@ pub use accepted::Accepted;
 pub use age::{Age, Aging, LeaseReading, Moment};
 pub use entry::{DatedEntry, Endpoint, Entry, RelativeEntry, Selector};
 pub use publication::{Publication, RANDOM_BITS};
+pub use refusal::{Reason, Refusal};
 pub use render::{render, rendered_len};
 pub use strict::{
-    MAX_DIRECTIVES, MAX_DOCUMENT_BYTES, MAX_ID_BYTES, MAX_SELECTOR_BYTES, MAX_TTL_SECS, Reason,
-    Refusal, parse,
+    MAX_DIRECTIVES, MAX_DOCUMENT_BYTES, MAX_ID_BYTES, MAX_SELECTOR_BYTES, MAX_TTL_SECS, parse,
 };
