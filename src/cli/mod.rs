@@ -1,6 +1,9 @@
 //! The command line: one file a command.
 
+mod adopt;
 mod crd;
+mod etcd;
+mod import;
 mod operator;
 
 use clap::{Parser, Subcommand};
@@ -15,8 +18,12 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Take a key over for a release.
+    Adopt(adopt::Arguments),
     /// Print the custom resource definition as YAML.
     Crd,
+    /// Print the document at the key as resources.
+    Import(import::Arguments),
     /// Run the operator: publish the DiagnosticsDirective resources of a cluster to etcd.
     Operator(operator::Arguments),
 }
@@ -28,7 +35,9 @@ impl Cli {
     /// What a person has to know about why it failed.
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
+            Command::Adopt(arguments) => adopt::run(arguments),
             Command::Crd => crd::run(),
+            Command::Import(arguments) => import::run(arguments),
             Command::Operator(arguments) => operator::run(arguments),
         }
     }

@@ -8,29 +8,15 @@ use clap::{Args, ValueEnum};
 use osproxy_core::SystemClock;
 use tracing_subscriber::EnvFilter;
 
-use crate::etcd::ConnectOptions;
+use super::etcd::{EtcdArguments, block_on, release};
 use crate::operator::plan::Limits;
 use crate::operator::{self, Options};
 
 /// Every flag is also an environment variable: `OSPROXY_` and its name in capitals.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The client URLs of etcd, separated by commas.
-    #[arg(
-        long,
-        env = "OSPROXY_ETCD_ENDPOINTS",
-        value_delimiter = ',',
-        required = true
-    )]
-    etcd_endpoints: Vec<String>,
-
-    /// The key that the proxies read their directives from.
-    #[arg(
-        long,
-        env = "OSPROXY_ETCD_DIRECTIVES_KEY",
-        default_value = "osproxy/directives"
-    )]
-    etcd_directives_key: String,
+    #[command(flatten)]
+    etcd: EtcdArguments,
 
     /// Namespace and name of this release, as `namespace/name`. With the cluster it owns the key: two releases cannot share one.
     #[arg(long, env = "OSPROXY_RELEASE", default_value = "default/osproxy-directives", value_parser = release)]
@@ -69,8 +55,7 @@ enum LogFormat {
 
 pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments {
-        etcd_endpoints,
-        etcd_directives_key,
+        etcd,
         release,
         watch_namespaces,
         max_directives,
@@ -80,26 +65,15 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
         log_format,
     } = arguments;
     log(&log_level, log_format)?;
-    // More than one provider may be compiled in, and rustls refuses to guess between them. An error means that one is installed already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
 
-    let mut options = Options::new(
-        ConnectOptions::new(etcd_endpoints),
-        etcd_directives_key,
-        release,
-        listen,
-    );
+    let mut options = Options::new(etcd.options(), etcd.etcd_directives_key, release, listen);
     options.watch_namespaces = watch_namespaces;
     options.limits = Limits::new(max_directives, max_document_bytes);
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?
-        .block_on(async {
-            let stop = stop_signal()?;
-            Box::pin(operator::run(options, Arc::new(SystemClock), stop)).await?;
-            Ok(())
-        })
+    block_on(async {
+        let stop = stop_signal()?;
+        Box::pin(operator::run(options, Arc::new(SystemClock), stop)).await?;
+        Ok(())
+    })
 }
 
 /// Completes at SIGTERM or SIGINT.
@@ -130,15 +104,4 @@ fn log(level: &str, format: LogFormat) -> anyhow::Result<()> {
         LogFormat::Text => builder.init(),
     }
     Ok(())
-}
-
-fn release(text: &str) -> Result<String, String> {
-    match text.split_once('/') {
-        Some((namespace, name))
-            if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
-        {
-            Ok(text.to_owned())
-        }
-        _ => Err("must be namespace/name, such as osproxy/osproxy-directives".to_owned()),
-    }
 }

@@ -8,22 +8,33 @@ use tracing::warn;
 
 use super::publish::owner::Owner;
 
-/// Asks the API server for the uid of `kube-system`, which stands for the cluster, until it answers.
-pub(super) async fn owner(client: &kube::Client, release: &str) -> Owner {
+/// Asks the API server for the uid of `kube-system`, which stands for the cluster.
+///
+/// # Errors
+/// Where the API server does not tell within five seconds.
+pub async fn read_owner(client: &kube::Client, release: &str) -> Result<Owner, kube::Error> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
+    let get = namespaces.get("kube-system");
+    let namespace = tokio::time::timeout(Duration::from_secs(5), get)
+        .await
+        .map_err(|elapsed| kube::Error::Service(elapsed.into()))??;
+    Ok(Owner::new(
+        namespace.metadata.uid.unwrap_or_default(),
+        release,
+    ))
+}
+
+/// Asks until it is told.
+pub(super) async fn owner(client: &kube::Client, release: &str) -> Owner {
     let mut told = false;
     loop {
-        let get = namespaces.get("kube-system");
-        let answer = tokio::time::timeout(Duration::from_secs(5), get).await;
-        if let Ok(Ok(namespace)) = &answer
-            && let Some(uid) = &namespace.metadata.uid
-        {
-            return Owner::new(uid.clone(), release);
-        }
-        if !told {
-            told = true;
-            let reason = match answer {
-                Ok(Err(kube::Error::Api(status))) => status.reason.clone(),
+        let error = match read_owner(client, release).await {
+            Ok(owner) => return owner,
+            Err(error) => error,
+        };
+        if !std::mem::replace(&mut told, true) {
+            let reason = match error {
+                kube::Error::Api(status) => status.reason.clone(),
                 _ => "Unavailable".to_owned(),
             };
             warn!(

@@ -18,3 +18,4 @@ pub mod report;
 mod serve;
 
 pub use cycle::{Options, StartError, run};
+pub use identity::read_owner;

@@ -4,8 +4,11 @@
 //! it with a bounded number of calls, each under its own deadline. A status is written only where it says something else than the
 //! one that is there.
 
+mod announce;
 mod status;
 mod writer;
 
+pub use announce::{Announcer, Notice};
 pub use status::{Transition, desired_status, rfc3339, says_the_same, transition};
+use writer::FIELD_MANAGER;
 pub use writer::{Report, ReportTally, Reporter};

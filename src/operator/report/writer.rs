@@ -45,7 +45,7 @@ pub struct ReportTally {
 }
 
 /// The field manager of the status.
-const FIELD_MANAGER: &str = "osproxy-directives";
+pub(super) const FIELD_MANAGER: &str = "osproxy-directives";
 const CALLS_AT_ONCE: usize = 16;
 const CALL_DEADLINE: Duration = Duration::from_secs(5);
 const RETRY_AFTER: Duration = Duration::from_secs(2);

@@ -1,0 +1,138 @@
+//! Events about the release itself: what concerns no single resource.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter as Source};
+use tracing::debug;
+
+/// Something that the people who look after the release should see.
+#[non_exhaustive]
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Notice {
+    /// Somebody else wrote or deleted the document; it is put right.
+    DocumentChanged {
+        /// The store's revision at which that was seen.
+        revision: i64,
+        /// Whether it had been deleted.
+        deleted: bool,
+    },
+    /// The key holds something that is not ours, and nobody adopted it.
+    ForeignValue {
+        /// The revision to adopt.
+        revision: i64,
+    },
+    /// Another release owns the key.
+    OwnedByAnother {
+        /// That release.
+        release: String,
+        /// Its cluster.
+        cluster: String,
+    },
+    /// A person paused the publishing.
+    Paused,
+    /// The pause is over.
+    Resumed,
+}
+
+impl Notice {
+    /// The Event's reason: one CamelCase word.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::DocumentChanged { .. } => "DocumentChanged",
+            Self::ForeignValue { .. } => "ForeignValue",
+            Self::OwnedByAnother { .. } => "OwnedByAnother",
+            Self::Paused => "Paused",
+            Self::Resumed => "Resumed",
+        }
+    }
+
+    /// What is the matter, and what to do about it.
+    #[must_use]
+    pub fn note(&self) -> String {
+        match self {
+            Self::DocumentChanged { revision, deleted } => format!(
+                "Somebody else {} the document (seen at etcd revision {revision}); it is put right. To write by hand, \
+                 pause the operator first: etcdctl put <directives key>/paused 1",
+                if *deleted { "deleted" } else { "wrote" }
+            ),
+            Self::ForeignValue { revision } => format!(
+                "The key holds a document that this release did not write, at etcd revision {revision}. Nothing is published. \
+                 Look at it with `osproxy-directives import`, then take it over with `osproxy-directives adopt --revision {revision}`"
+            ),
+            Self::OwnedByAnother { release, cluster } => format!(
+                "The key belongs to release {release} of cluster {cluster}. Nothing is published. Give this release another key, \
+                 or take the key over with `osproxy-directives adopt`"
+            ),
+            Self::Paused => {
+                "A person paused the publishing. Delete the key <directives key>/paused to go on"
+                    .to_owned()
+            }
+            Self::Resumed => "The pause is over; the operator publishes again".to_owned(),
+        }
+    }
+
+    fn is_warning(&self) -> bool {
+        !matches!(self, Self::Resumed)
+    }
+}
+
+/// Sends notices as Events about the release's Deployment.
+#[derive(Clone)]
+pub struct Announcer {
+    recorder: Recorder,
+    regarding: ObjectReference,
+}
+
+impl std::fmt::Debug for Announcer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Announcer").finish_non_exhaustive()
+    }
+}
+
+impl Announcer {
+    /// An announcer for `release`, `namespace/name`, that signs as `instance`.
+    #[must_use]
+    pub fn new(client: Client, release: &str, instance: &str) -> Self {
+        let (namespace, name) = release.split_once('/').unwrap_or(("default", release));
+        let source = Source {
+            controller: super::FIELD_MANAGER.to_owned(),
+            instance: Some(instance.to_owned()),
+        };
+        Self {
+            recorder: Recorder::new(client, source),
+            regarding: ObjectReference {
+                api_version: Some("apps/v1".to_owned()),
+                kind: Some("Deployment".to_owned()),
+                namespace: Some(namespace.to_owned()),
+                name: Some(name.to_owned()),
+                ..ObjectReference::default()
+            },
+        }
+    }
+
+    /// Sends one notice, beside whatever else goes on: nothing waits for it and nothing depends on it.
+    pub fn announce(&self, notice: &Notice) {
+        let event = Event {
+            type_: if notice.is_warning() {
+                EventType::Warning
+            } else {
+                EventType::Normal
+            },
+            reason: notice.reason().to_owned(),
+            note: Some(notice.note()),
+            action: notice.reason().to_owned(),
+            secondary: None,
+        };
+        let (recorder, regarding) = (self.recorder.clone(), self.regarding.clone());
+        tokio::runtime::Handle::current().spawn(async move {
+            let call = recorder.publish(&event, &regarding);
+            let sent = tokio::time::timeout(Duration::from_secs(5), call).await;
+            if !matches!(sent, Ok(Ok(()))) {
+                debug!(reason = %event.reason, "An Event was not taken");
+            }
+        });
+    }
+}
