@@ -1,7 +1,8 @@
 //! Where the servers and their tools come from.
 //!
 //! 1. `KUBEBUILDER_ASSETS`, the variable that envtest made usual: a directory with `etcd`,
-//!    `kube-apiserver` and `kubectl`. It stands for the default versions alone.
+//!    `kube-apiserver` and `kubectl`; any other tool is taken from it when it is there. It stands for
+//!    the default versions alone.
 //! 2. The cache of this user: `${XDG_CACHE_HOME:-$HOME/.cache}/osproxy-directives/`, a directory
 //!    for each pinned version and way of building it.
 //! 3. `go build` from `testbed/servers/<name>-<minor>`, once, into that cache.
@@ -93,7 +94,7 @@ fn ready_made(folder: &str, tool: &str) -> Result<Option<PathBuf>> {
     let Some(directory) = env::var_os(READY_MADE).filter(|value| !value.is_empty()) else {
         return Ok(None);
     };
-    if folder != ETCD && folder != format!("kubernetes-{DEFAULT_KUBERNETES}") {
+    if ![ETCD, HELM, &format!("kubernetes-{DEFAULT_KUBERNETES}")].contains(&folder) {
         return Ok(None);
     }
     let path = Path::new(&directory).join(tool);
