@@ -10,6 +10,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::etcd::{EtcdArguments, block_on, release};
 use crate::operator::plan::Limits;
+use crate::operator::publish::OnNoSpace;
 use crate::operator::{self, Options};
 
 /// Every flag is also an environment variable: `OSPROXY_` and its name in capitals.
@@ -34,6 +35,11 @@ pub(super) struct Arguments {
     #[arg(long, env = "OSPROXY_MAX_DOCUMENT_BYTES", default_value_t = 262_144, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1_024..=1_500_000))]
     max_document_bytes: usize,
 
+    /// What to do when etcd's storage is full and refuses a changed document: keep the one that stands there until its directives end, or
+    /// delete it, so that every directive is off at once.
+    #[arg(long, env = "OSPROXY_ON_NO_SPACE", value_enum, default_value_t = NoSpace::Keep)]
+    on_no_space: NoSpace,
+
     /// Where to serve `/healthz`, `/readyz` and `/metrics`.
     #[arg(long, env = "OSPROXY_LISTEN", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
@@ -45,6 +51,12 @@ pub(super) struct Arguments {
     /// How to log.
     #[arg(long, env = "OSPROXY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
     log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum NoSpace {
+    Keep,
+    Delete,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -60,6 +72,7 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
         watch_namespaces,
         max_directives,
         max_document_bytes,
+        on_no_space,
         listen,
         log_level,
         log_format,
@@ -68,6 +81,10 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
 
     let mut options = Options::new(etcd.options(), etcd.etcd_directives_key, release, listen);
     options.watch_namespaces = watch_namespaces;
+    options.on_no_space = match on_no_space {
+        NoSpace::Keep => OnNoSpace::Keep,
+        NoSpace::Delete => OnNoSpace::Delete,
+    };
     options.limits = Limits::new(max_directives, max_document_bytes);
     block_on(async {
         let stop = stop_signal()?;

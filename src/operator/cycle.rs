@@ -14,8 +14,10 @@ use super::observe::{Observed, Scope, observe};
 use super::plan::{Limits, Plan, plan};
 use super::publish::keys::KeyStore;
 use super::publish::owner::{Owner, Ownership};
-use super::publish::{Held, KeyState, Outcome, Publisher, Session, Step, Term, TermEnded};
-use super::report::{Report, Reporter};
+use super::publish::{
+    Held, KeyState, OnNoSpace, Outcome, Publisher, Session, Step, Tally, Term, TermEnded,
+};
+use super::report::{Announcer, Notice, Report, Reporter};
 use super::{identity, serve};
 use crate::document::Moment;
 use crate::etcd::{BadKey, ConnectOptions, Fault, Keys, connect};
@@ -34,6 +36,8 @@ pub struct Options {
     pub watch_namespaces: Vec<String>,
     /// How large the document may become.
     pub limits: Limits,
+    /// What to do when etcd is full.
+    pub on_no_space: OnNoSpace,
     /// Where `/healthz`, `/readyz` and `/metrics` are served.
     pub listen: SocketAddr,
 }
@@ -53,6 +57,7 @@ impl Options {
             release: release.into(),
             watch_namespaces: Vec::new(),
             limits: Limits::default(),
+            on_no_space: OnNoSpace::default(),
             listen,
         }
     }
@@ -108,6 +113,7 @@ pub async fn run(
         client,
         clock,
         limits: options.limits,
+        on_no_space: options.on_no_space,
         instance: identity::instance(),
         observed,
         seen,
@@ -158,6 +164,7 @@ struct Operator {
     client: kube::Client,
     clock: Arc<dyn Clock>,
     limits: Limits,
+    on_no_space: OnNoSpace,
     instance: String,
     observed: Arc<Observed>,
     seen: channel::Receiver<Result<KeyState, Fault>>,
@@ -232,6 +239,8 @@ impl Operator {
         let mut beside = JoinSet::new();
         beside.spawn(reporter.run(reading));
 
+        let announcer = Announcer::new(self.client.clone(), &owner.release, &self.instance);
+        let mut told = Told::default();
         let mut changes = self.observed.changes();
         let mut keys = self.seen.clone();
         loop {
@@ -256,7 +265,15 @@ impl Operator {
             self.metrics.published(publisher.tally());
             let mut wait = until(&plan, Moment::now(&*self.clock));
             match step {
-                Err(ended) => return Ended::Term(ended),
+                Err(ended) => {
+                    if let TermEnded::OwnedBy(other) = &ended {
+                        announcer.announce(&Notice::OwnedByAnother {
+                            release: other.release.clone(),
+                            cluster: other.cluster.clone(),
+                        });
+                    }
+                    return Ended::Term(ended);
+                }
                 Ok(Step::Again(pause)) => {
                     if self.pause(pause.max(planned * REST)).await {
                         return Ended::Stopping;
@@ -266,6 +283,9 @@ impl Operator {
                 Ok(Step::Settled(outcome)) => {
                     if let Outcome::Held(Held::Etcd(_) | Held::NoSpace) = outcome {
                         wait = wait.min(publisher.retry_after());
+                    }
+                    for notice in told.news(outcome, publisher.tally(), publisher.state()) {
+                        announcer.announce(&notice);
                     }
                     self.metrics.settled(&plan, outcome, publisher.state());
                     self.health.set_outcome(Some(outcome));
@@ -300,7 +320,7 @@ impl Operator {
         }
         loop {
             let (store, clock) = (self.store.clone(), Arc::clone(&self.clock));
-            match Publisher::begin(store, clock, owner, term).await {
+            match Publisher::begin(store, clock, owner, term, self.on_no_space).await {
                 Ok(publisher) => return publisher,
                 Err(fault) => {
                     warn!(reason = fault.slug(), "Cannot read the keys; tries again");
@@ -317,6 +337,9 @@ impl Operator {
             let _ = changes.changed().await;
         }
         let mut seen = self.seen.clone();
+        if entitled(owner, &seen.borrow_and_update()) == Some(false) {
+            warn!("Another release owns the key; waits until it does not");
+        }
         let _ = seen
             .wait_for(|seen| entitled(owner, seen) == Some(true))
             .await;
@@ -352,6 +375,39 @@ impl Operator {
                 tokio::time::sleep(RESIGN_DEADLINE).await;
             } => warn!("The election lease could not be ended; it lapses by itself"),
         }
+    }
+}
+
+/// What the people who look after the release have been told already.
+#[derive(Default)]
+struct Told {
+    held: Option<Held>,
+    foreign_writes: u64,
+}
+
+impl Told {
+    /// What is new to them.
+    fn news(&mut self, outcome: Outcome, tally: Tally, state: &KeyState) -> Vec<Notice> {
+        let mut news = Vec::new();
+        if tally.foreign_writes > self.foreign_writes {
+            self.foreign_writes = tally.foreign_writes;
+            news.push(Notice::DocumentChanged);
+        }
+        let held = match outcome {
+            Outcome::InSync { .. } => None,
+            Outcome::Held(held) => Some(held),
+        };
+        let was = std::mem::replace(&mut self.held, held);
+        match held {
+            _ if held == was => {}
+            Some(Held::Paused) => news.push(Notice::Paused),
+            Some(Held::ForeignValue) => news.push(Notice::ForeignValue {
+                revision: state.document_revision(),
+            }),
+            _ if was == Some(Held::Paused) => news.push(Notice::Resumed),
+            _ => {}
+        }
+        news
     }
 }
 

@@ -125,6 +125,17 @@ pub enum Step {
     Again(Duration),
 }
 
+/// What to do when etcd is full and refuses a document that grew smaller or otherwise different.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum OnNoSpace {
+    /// Keep the document that stands there; what was withdrawn ends by its own time.
+    #[default]
+    Keep,
+    /// Delete it, which a full etcd still takes: every directive is off rather than one too long.
+    Delete,
+}
+
 /// What a publisher has done, for metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Tally {
@@ -146,6 +157,7 @@ pub struct Publisher<'t> {
     clock: Arc<dyn Clock>,
     owner: &'t Owner,
     term: &'t Term,
+    on_no_space: OnNoSpace,
     state: KeyState,
     /// The document's revision as we left or found it: another one is somebody else's doing.
     ours: i64,
@@ -176,6 +188,7 @@ impl<'t> Publisher<'t> {
         clock: Arc<dyn Clock>,
         owner: &'t Owner,
         term: &'t Term,
+        on_no_space: OnNoSpace,
     ) -> Result<Self, Fault> {
         let state = store.read().await?;
         Ok(Self {
@@ -183,6 +196,7 @@ impl<'t> Publisher<'t> {
             clock,
             owner,
             term,
+            on_no_space,
             ours: state.document_revision(),
             owned: false,
             state,
@@ -254,6 +268,7 @@ impl<'t> Publisher<'t> {
         }
         let write = match self.prepare(entries, now).await {
             Ok(write) => write,
+            Err(Fault::NoSpace) if self.gives_all_up() => Write::Delete,
             // Nothing was written, so nothing is ambiguous: a lease without a key lapses by itself.
             Err(fault) => return Ok(self.failed(fault)),
         };
@@ -372,6 +387,11 @@ impl<'t> Publisher<'t> {
                 return;
             }
         }
+    }
+
+    /// Whether a full etcd is a reason to delete the document.
+    fn gives_all_up(&self) -> bool {
+        self.on_no_space == OnNoSpace::Delete && self.state.document.is_some()
     }
 
     fn fenced(&mut self, leading: bool, state: KeyState) -> Result<Step, TermEnded> {

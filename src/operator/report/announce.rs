@@ -12,12 +12,7 @@ use tracing::debug;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Notice {
     /// Somebody else wrote or deleted the document; it is put right.
-    DocumentChanged {
-        /// The store's revision at which that was seen.
-        revision: i64,
-        /// Whether it had been deleted.
-        deleted: bool,
-    },
+    DocumentChanged,
     /// The key holds something that is not ours, and nobody adopted it.
     ForeignValue {
         /// The revision to adopt.
@@ -41,7 +36,7 @@ impl Notice {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::DocumentChanged { .. } => "DocumentChanged",
+            Self::DocumentChanged => "DocumentChanged",
             Self::ForeignValue { .. } => "ForeignValue",
             Self::OwnedByAnother { .. } => "OwnedByAnother",
             Self::Paused => "Paused",
@@ -53,11 +48,11 @@ impl Notice {
     #[must_use]
     pub fn note(&self) -> String {
         match self {
-            Self::DocumentChanged { revision, deleted } => format!(
-                "Somebody else {} the document (seen at etcd revision {revision}); it is put right. To write by hand, \
-                 pause the operator first: etcdctl put <directives key>/paused 1",
-                if *deleted { "deleted" } else { "wrote" }
-            ),
+            Self::DocumentChanged => {
+                "Somebody else wrote or deleted the document; it is put right. To write by hand, \
+                 pause the operator first: etcdctl put <directives key>/paused 1"
+                    .to_owned()
+            }
             Self::ForeignValue { revision } => format!(
                 "The key holds a document that this release did not write, at etcd revision {revision}. Nothing is published. \
                  Look at it with `osproxy-directives import`, then take it over with `osproxy-directives adopt --revision {revision}`"
