@@ -69,6 +69,65 @@ impl Fence {
     }
 }
 
+/// What entitles a leader to put its name on the key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Claim {
+    /// The leader key that our campaign returned.
+    pub leader_key: Vec<u8>,
+    /// The revision at which that key was created.
+    pub leader_revision: i64,
+    /// Whether the owner key named us before in this term. A document that stands there is foreign otherwise.
+    pub document_is_ours: bool,
+}
+
+impl Claim {
+    /// We still lead, nobody owns the key, and what stands there is not foreign.
+    #[must_use]
+    pub fn guards(&self, keys: &Keys) -> Vec<Guard> {
+        let absent = |key: &str| Guard::CreateRevision {
+            key: key.into(),
+            revision: 0,
+        };
+        let mut guards = vec![
+            Guard::CreateRevision {
+                key: self.leader_key.clone(),
+                revision: self.leader_revision,
+            },
+            absent(&keys.owner()),
+        ];
+        if !self.document_is_ours {
+            guards.push(absent(keys.document()));
+        }
+        guards
+    }
+}
+
+/// What entitles a person to put our name on a key that says something foreign, or that another release owns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Adoption {
+    /// The document's `mod_revision` as the person saw it; 0 for absent.
+    pub document_revision: i64,
+    /// The owner's `mod_revision` as the person saw it; 0 for absent.
+    pub owner_revision: i64,
+}
+
+impl Adoption {
+    /// Neither the document nor the owner has moved since.
+    #[must_use]
+    pub fn guards(&self, keys: &Keys) -> [Guard; 2] {
+        [
+            Guard::ModRevision {
+                key: keys.document().into(),
+                revision: self.document_revision,
+            },
+            Guard::ModRevision {
+                key: keys.owner().into(),
+                revision: self.owner_revision,
+            },
+        ]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

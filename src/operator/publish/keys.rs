@@ -9,7 +9,7 @@ use etcd_client::{
 use tokio::sync::watch as channel;
 use tracing::{info, warn};
 
-use super::fence::{Fence, Guard};
+use super::fence::{Adoption, Claim, Fence, Guard};
 use super::{KeyState, Owner, Stored};
 use crate::etcd::{Fault, Keys, within};
 
@@ -125,44 +125,23 @@ impl KeyStore {
         self.guarded(&fence.leader_key, compares, operation).await
     }
 
-    /// Puts our name on the key: only as its leader, and only where there is neither an owner nor, unless `document_is_ours`, a document.
+    /// Puts our name on the key, where nothing stands against the [`Claim`].
     ///
     /// # Errors
     /// [`Fault`].
-    pub async fn claim(
-        &self,
-        (leader_key, leader_revision): (&[u8], i64),
-        owner: &Owner,
-        document_is_ours: bool,
-    ) -> Result<Answer, Fault> {
-        let absent = |key: &str| Compare::create_revision(key, CompareOp::Equal, 0);
-        let mut compares = vec![
-            Compare::create_revision(leader_key, CompareOp::Equal, leader_revision),
-            absent(&self.keys.owner()),
-        ];
-        if !document_is_ours {
-            compares.push(absent(self.keys.document()));
-        }
+    pub async fn claim(&self, claim: &Claim, owner: &Owner) -> Result<Answer, Fault> {
+        let compares = claim.guards(&self.keys).into_iter().map(compare).collect();
         let operation = TxnOp::put(self.keys.owner(), owner.to_bytes(), None);
-        self.guarded(leader_key, compares, operation).await
+        self.guarded(&claim.leader_key, compares, operation).await
     }
 
-    /// Puts our name on a key that says something foreign, or that another release owns: only while the document is still at
-    /// `document_revision` and the owner at `owner_revision`, as the person saw them.
+    /// Puts our name on a key that says something foreign, or that another release owns: only while both are as the person saw them.
     ///
     /// # Errors
     /// [`Fault`].
-    pub async fn adopt(
-        &self,
-        owner: &Owner,
-        document_revision: i64,
-        owner_revision: i64,
-    ) -> Result<Answer, Fault> {
-        let at = |key: &str, revision| Compare::mod_revision(key, CompareOp::Equal, revision);
-        let compares = vec![
-            at(self.keys.document(), document_revision),
-            at(&self.keys.owner(), owner_revision),
-        ];
+    pub async fn adopt(&self, adoption: &Adoption, owner: &Owner) -> Result<Answer, Fault> {
+        let guards = adoption.guards(&self.keys);
+        let compares = guards.into_iter().map(compare).collect();
         let operation = TxnOp::put(self.keys.owner(), owner.to_bytes(), None);
         self.guarded(b"", compares, operation).await
     }

@@ -3,6 +3,7 @@
 //! Every write is one transaction behind the [`fence`]; [`keys`] is the only file that sends it. An answer that never came ends the
 //! leadership, because the lost transaction may still commit: it is dead once its leader key is gone.
 
+pub mod decision;
 mod election;
 pub mod fence;
 pub mod keys;
@@ -17,11 +18,12 @@ use std::time::Duration;
 use osproxy_core::Clock;
 use tracing::{debug, info, warn};
 
-use self::fence::Fence;
+use self::decision::{Decision, Draft, Standing, decide};
+use self::fence::Claim;
 use self::keys::{Answer, KeyStore, Write};
-use self::owner::{Owner, Ownership};
+use self::owner::Owner;
 use self::pacing::Pacing;
-use crate::document::{DatedEntry, Moment, Publication, render};
+use crate::document::{DatedEntry, Moment, Publication};
 use crate::etcd::{Fault, grant, revoke};
 
 pub use election::{Session, Term};
@@ -231,24 +233,19 @@ impl<'t> Publisher<'t> {
     /// # Errors
     /// [`TermEnded`] where this process must stop leading.
     pub async fn publish(&mut self, entries: &[DatedEntry]) -> Result<Step, TermEnded> {
-        let owner_revision = match self.owner.judge(self.state.owner.as_ref()) {
-            Ownership::Ours { revision } => revision,
-            Ownership::Theirs(owner) => return Err(TermEnded::OwnedBy(owner)),
-            Ownership::Unreadable => return Err(TermEnded::OwnerUnreadable),
-            Ownership::Nobody if self.owned || self.state.document.is_none() => {
-                return self.claim().await;
+        let decision = decide(self.standing(), entries);
+        self.owned |= decision.shows_ownership();
+        let fence = match decision {
+            Decision::Write(fence) => fence,
+            Decision::Claim(claim) => return self.claim(&claim).await,
+            Decision::End(ended) => return Err(ended),
+            Decision::Held(reason) => return Ok(held(reason)),
+            Decision::InSync => {
+                self.ours = self.state.document_revision();
+                return Ok(Step::Settled(self.in_sync()));
             }
-            Ownership::Nobody => return Ok(held(Held::ForeignValue)),
         };
-        self.owned = true;
-        if self.state.paused {
-            return Ok(held(Held::Paused));
-        }
         let now = Moment::now(&*self.clock);
-        if self.state.says(entries) {
-            self.ours = self.state.document_revision();
-            return Ok(Step::Settled(self.in_sync()));
-        }
         if self.state.document_revision() != self.ours {
             self.ours = self.state.document_revision();
             self.tally.foreign_writes += 1;
@@ -272,12 +269,6 @@ impl<'t> Publisher<'t> {
             // Nothing was written, so nothing is ambiguous: a lease without a key lapses by itself.
             Err(fault) => return Ok(self.failed(fault)),
         };
-        let fence = Fence {
-            leader_key: self.term.leader_key.clone(),
-            leader_revision: self.term.leader_revision,
-            document_revision: self.state.document_revision(),
-            owner_revision,
-        };
         match self.store.write(&fence, &write).await {
             Ok(Answer::Done { revision }) => {
                 self.wrote(write, revision).await;
@@ -295,9 +286,18 @@ impl<'t> Publisher<'t> {
         }
     }
 
-    async fn claim(&mut self) -> Result<Step, TermEnded> {
-        let leader = (&*self.term.leader_key, self.term.leader_revision);
-        match self.store.claim(leader, self.owner, self.owned).await {
+    fn standing(&self) -> Standing<'_> {
+        Standing {
+            leader_key: &self.term.leader_key,
+            leader_revision: self.term.leader_revision,
+            owner: self.owner,
+            owned: self.owned,
+            state: &self.state,
+        }
+    }
+
+    async fn claim(&mut self, claim: &Claim) -> Result<Step, TermEnded> {
+        match self.store.claim(claim, self.owner).await {
             Ok(Answer::Done { revision }) => {
                 info!(revision, "Owns the key");
                 self.owned = true;
@@ -316,18 +316,21 @@ impl<'t> Publisher<'t> {
     /// Renders the document and grants its lease, which ends with the last directive and is never kept alive.
     async fn prepare(&mut self, entries: &[DatedEntry], now: Moment) -> Result<Write, Fault> {
         let second = now.wall_secs();
-        let Some(last_end) = entries.iter().map(|dated| dated.end_secs).max() else {
+        if entries.is_empty() {
             return Ok(Write::Delete);
-        };
+        }
         for _ in 0..4 {
             let Some(publication) = Publication::new(second, fastrand::u16(..)) else {
                 break;
             };
-            let Some(value) = render(entries, publication) else {
+            let Some(draft) = Draft::new(entries, publication) else {
                 return Ok(Write::Delete);
             };
-            let lease = publication.lease_id();
-            let ttl_secs = i64::try_from(last_end.saturating_sub(second)).unwrap_or(i64::MAX);
+            let Draft {
+                value,
+                lease,
+                ttl_secs,
+            } = draft;
             match grant(self.store.client(), self.store.deadline(), lease, ttl_secs).await {
                 Ok(_) => return Ok(Write::Put { value, lease }),
                 Err(Fault::LeaseExists) => {}
