@@ -4,6 +4,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 
 use super::etcd::{EtcdArguments, block_on, release};
+use crate::operator::publish::fence::Adoption;
 use crate::operator::publish::keys::Answer;
 use crate::operator::publish::owner::Ownership;
 use crate::operator::read_owner;
@@ -66,8 +67,11 @@ async fn adopt(arguments: Arguments) -> anyhow::Result<()> {
         }
         Ownership::Nobody => {}
     }
-    let owner_revision = state.owner.as_ref().map_or(0, |stored| stored.mod_revision);
-    match store.adopt(&owner, revision, owner_revision).await {
+    let adoption = Adoption {
+        document_revision: revision,
+        owner_revision: state.owner.as_ref().map_or(0, |stored| stored.mod_revision),
+    };
+    match store.adopt(&adoption, &owner).await {
         Ok(Answer::Done { .. }) => {
             println!("Release {release} owns the key now.");
             Ok(())
