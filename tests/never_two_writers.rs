@@ -353,7 +353,13 @@ async fn the_leader_is_one_of_the_replicas_and_its_key_says_which() -> Result<()
         Ok(name)
     })
     .await?;
-    let pid = line.operator.replica(0).process().id().context("it runs")?.to_string();
+    let pid = line
+        .operator
+        .replica(0)
+        .process()
+        .id()
+        .context("it runs")?
+        .to_string();
     ensure!(
         named.ends_with(&pid),
         "the leader key says {named}, the process is {pid}"
