@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use testbed::{ControlPlane, eventually};
+use testbed::{ControlPlane, Output, eventually};
 
 use matrix::{Answer, ROWS, Row, Verb};
 
@@ -18,7 +18,7 @@ use matrix::{Answer, ROWS, Row, Verb};
 mod matrix;
 
 /// A policy bites some seconds after it was stored, when every API server has compiled it.
-const UNTIL_A_POLICY_BITES: Duration = Duration::from_secs(60);
+const UNTIL_A_POLICY_BITES: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn the_policy_refuses_what_the_matrix_says_and_nothing_else() -> Result<()> {
@@ -67,7 +67,7 @@ fn every_switch_has_rows_of_both_kinds() {
     }
 }
 
-/// Makes the row's attempt, and compares what came of it.
+/// Makes the row's attempt, and judges what came of it.
 async fn attempt(plane: &ControlPlane, number: usize, row: &Row) -> Result<()> {
     let name = name_of(number);
     let manifest = manifest(row.namespace, &name, row.change);
@@ -106,6 +106,11 @@ async fn attempt(plane: &ControlPlane, number: usize, row: &Row) -> Result<()> {
         Some(input) => plane.kubectl_with_input(&args, input).await?,
         None => plane.kubectl(&args).await?,
     };
+    judge(plane, row, &name, output).await
+}
+
+/// Compares what came of an attempt with the row's answer.
+async fn judge(plane: &ControlPlane, row: &Row, name: &str, output: Output) -> Result<()> {
     match row.answer {
         Answer::Allowed => {
             let said = output.success()?;
@@ -146,7 +151,7 @@ async fn attempt(plane: &ControlPlane, number: usize, row: &Row) -> Result<()> {
                 .kubectl(&[
                     "get",
                     "diag",
-                    &name,
+                    name,
                     "--namespace",
                     row.namespace,
                     "-o",
@@ -160,7 +165,7 @@ async fn attempt(plane: &ControlPlane, number: usize, row: &Row) -> Result<()> {
     Ok(())
 }
 
-/// The chart's CustomResourceDefinition, established.
+/// The chart's definition of the resource, established.
 async fn make_the_resource(plane: &ControlPlane) -> Result<()> {
     let definition = render(plane, "crd", "templates/crd.yaml", &[]).await?;
     apply(plane, &definition).await?;
@@ -194,13 +199,13 @@ async fn make_namespaces_and_users(plane: &ControlPlane) -> Result<()> {
         )?;
     }
     for (index, (user, role, namespace)) in matrix::GRANTS.iter().enumerate() {
-        let (kind, place) = match namespace {
+        let (binding, place) = match namespace {
             Some(namespace) => ("RoleBinding", format!("namespace: {namespace}, ")),
             None => ("ClusterRoleBinding", String::new()),
         };
         writeln!(
             all,
-            "---\n{{apiVersion: rbac.authorization.k8s.io/v1, kind: {kind}, metadata: {{{place}name: grant-{index}}}, \
+            "---\n{{apiVersion: rbac.authorization.k8s.io/v1, kind: {binding}, metadata: {{{place}name: grant-{index}}}, \
              roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {role}}}, \
              subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: '{user}'}}]}}"
         )?;

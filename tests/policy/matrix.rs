@@ -54,12 +54,12 @@ const LEAD: &str = "lead";
 const FORENSICS: &str = "forensics";
 /// A dev with both verbs, in another namespace.
 const NEIGHBOUR: &str = "neighbour";
-/// A GitOps controller, which applies other people's manifests as itself.
+/// A controller for deployment from git: it applies other people's manifests as itself.
 const GITOPS: &str = "system:serviceaccount:argocd:application-controller";
 /// One whose name only begins like the controller's.
 const IMPOSTOR: &str = "system:serviceaccount:argocd:application-controller-2";
 
-/// Rights by role, as rules of a ClusterRole.
+/// Rights by role, as rules of a cluster role.
 pub(crate) const ROLES: &[(&str, &str)] = &[
     (
         "matrix-edit",
@@ -96,7 +96,7 @@ pub(crate) const POLICIES: &[(&str, &[&str])] = &[
         "fields",
         &[
             OFF,
-            r#"policy.unknownFields=true"#,
+            "policy.unknownFields=true",
             r#"policy.namespaceSelector={"matchLabels":{"kubernetes.io/metadata.name":"fields"}}"#,
         ],
     ),
@@ -104,17 +104,13 @@ pub(crate) const POLICIES: &[(&str, &[&str])] = &[
         "fleet",
         &[
             OFF,
-            r#"policy.targetAllRequests=true"#,
+            "policy.targetAllRequests=true",
             r#"watch.namespaces=["fleet"]"#,
         ],
     ),
     (
         "bodies",
-        &[
-            OFF,
-            r#"policy.capture=true"#,
-            r#"watch.namespaces=["bodies"]"#,
-        ],
+        &[OFF, "policy.capture=true", r#"watch.namespaces=["bodies"]"#],
     ),
     (
         "brief",
@@ -128,7 +124,7 @@ pub(crate) const POLICIES: &[(&str, &[&str])] = &[
         "reasons",
         &[
             OFF,
-            r#"policy.requireComment=true"#,
+            "policy.requireComment=true",
             r#"watch.namespaces=["reasons"]"#,
         ],
     ),
@@ -145,7 +141,7 @@ pub(crate) const POLICIES: &[(&str, &[&str])] = &[
         "tenants",
         &[
             OFF,
-            r#"policy.namespaceTenants=true"#,
+            "policy.namespaceTenants=true",
             r#"watch.namespaces=["tenants","unlimited","nobody"]"#,
         ],
     ),
@@ -153,7 +149,7 @@ pub(crate) const POLICIES: &[(&str, &[&str])] = &[
         "everything",
         &[
             r#"policy.maxTtl="4h""#,
-            r#"policy.requireComment=true"#,
+            "policy.requireComment=true",
             r#"policy.createdBy={"enforce":true}"#,
             r#"watch.namespaces=["everything"]"#,
         ],
@@ -224,6 +220,32 @@ pub(crate) const PROBES: &[(&str, &str, &str)] = &[
 /// The tenant that no refusal may repeat.
 pub(crate) const SECRET: &str = "initech";
 
+/// The spec [`ACME`] with more to it, or with another `ttl`.
+macro_rules! acme {
+    (ttl $ttl:literal) => {
+        concat!(
+            "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: ",
+            $ttl
+        )
+    };
+    ($more:literal) => {
+        concat!(
+            "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, ",
+            $more
+        )
+    };
+}
+
+/// The spec [`ALL`] with more to it.
+macro_rules! all {
+    ($more:literal) => {
+        concat!(
+            "allRequests: true, level: Shape, samplePerMille: 50, ttl: 1h, ",
+            $more
+        )
+    };
+}
+
 const ACME: &str = "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h";
 const INITECH: &str =
     "match: [{key: tenant, value: initech}], level: Shape, samplePerMille: 50, ttl: 1h";
@@ -276,13 +298,13 @@ pub(crate) const ROWS: &[Row] = &[
          capture: true, activeFrom: '2026-11-22T14:00:00Z', suspend: false, createdBy: ana, comment: c", Allowed),
     row("fields", "other switches are off here", DEV, Create, None, "allRequests: true, capture: true, samplePerMille: 1, ttl: 168h, createdBy: ana", Allowed),
     row("fields", "a typo", DEV, Create, None,
-        "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, supend: true", Refused("unknown field spec.supend. Allowed in spec: match, allRequests")),
+        acme!("supend: true"), Refused("unknown field spec.supend. Allowed in spec: match, allRequests")),
     row("fields", "a typo by client-side apply", DEV, Apply, None,
-        "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, activFrom: later", Refused("unknown field spec.activFrom.")),
+        acme!("activFrom: later"), Refused("unknown field spec.activFrom.")),
     row("fields", "a typo by server-side apply", DEV, ServerSideApply, None,
-        "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, activFrom: later", Refused("unknown field spec.activFrom.")),
+        acme!("activFrom: later"), Refused("unknown field spec.activFrom.")),
     row("fields", "the spelling of the wire", DEV, Create, None,
-        "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, ring_buffer: true", Refused("unknown field spec.ring_buffer.")),
+        acme!("ring_buffer: true"), Refused("unknown field spec.ring_buffer.")),
     row("fields", "another case", DEV, JsonPatch, Some(ACME), r#"[{"op":"add","path":"/spec/Suspend","value":true}]"#, Refused("unknown field spec.Suspend.")),
     row("fields", "a null", DEV, JsonPatch, Some(ACME), r#"[{"op":"add","path":"/spec/tenant","value":null}]"#, Refused("unknown field spec.tenant.")),
     row("fields", "in an item of match", DEV, Create, None,
@@ -290,16 +312,16 @@ pub(crate) const ROWS: &[Row] = &[
     row("fields", "in both places, both named", DEV, Create, None,
         "match: [{key: tenant, value: acme, index: o}], level: Shape, samplePerMille: 50, ttl: 1h, tennant: initech", Refused("unknown field spec.tennant, spec.match[].index. ")),
     row("fields", "also for an administrator", ADMIN, Create, None,
-        "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, supend: true", Refused("unknown field spec.supend.")),
+        acme!("supend: true"), Refused("unknown field spec.supend.")),
     row("fields", "by replace", DEV, Replace, Some(ACME),
-        "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, supend: true", Refused("unknown field spec.supend.")),
+        acme!("supend: true"), Refused("unknown field spec.supend.")),
     row("fields", "beside a change that narrows", DEV, MergePatch, Some(ACME), r#"{"spec":{"suspend":true,"supend":true}}"#, Refused("unknown field spec.supend.")),
-    row("fields", "on one that has it already", DEV, MergePatch, Some("match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, supend: true"),
+    row("fields", "on one that has it already", DEV, MergePatch, Some(acme!("supend: true")),
         r#"{"spec":{"samplePerMille":60}}"#, Refused("unknown field spec.supend.")),
-    row("fields", "one that has it already is suspended", DEV, MergePatch, Some("match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, supend: true"), SUSPEND, Allowed),
-    row("fields", "one that has it already is mended", DEV, JsonPatch, Some("match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, supend: true"),
+    row("fields", "one that has it already is suspended", DEV, MergePatch, Some(acme!("supend: true")), SUSPEND, Allowed),
+    row("fields", "one that has it already is mended", DEV, JsonPatch, Some(acme!("supend: true")),
         r#"[{"op":"remove","path":"/spec/supend"}]"#, Allowed),
-    row("fields", "one that has it already is labelled", DEV, Label, Some("match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, supend: true"), "team=search", Allowed),
+    row("fields", "one that has it already is labelled", DEV, Label, Some(acme!("supend: true")), "team=search", Allowed),
 
     // ---- targetAllRequests ---------------------------------------------------------------------
     row("fleet", "all requests with the verb", LEAD, Create, None, ALL, Allowed),
@@ -311,22 +333,22 @@ pub(crate) const ROWS: &[Row] = &[
     row("fleet", "all requests without the verb, by server-side apply", DEV, ServerSideApply, None, ALL, Refused("which user dev does not have")),
     row("fleet", "the other verb", FORENSICS, Create, None, ALL, Refused(NO_VERB_ALL)),
     row("fleet", "the verb in another namespace", NEIGHBOUR, Create, None, ALL, Refused("in namespace fleet, which user neighbour")),
-    row("fleet", "suspended, to be resumed later", DEV, Create, None, "allRequests: true, suspend: true, level: Shape, samplePerMille: 50, ttl: 1h", Refused(NO_VERB_ALL)),
-    row("fleet", "resumed by one without the verb", DEV, MergePatch, Some("allRequests: true, suspend: true, level: Shape, samplePerMille: 50, ttl: 1h"),
+    row("fleet", "suspended, to be resumed later", DEV, Create, None, all!("suspend: true"), Refused(NO_VERB_ALL)),
+    row("fleet", "resumed by one without the verb", DEV, MergePatch, Some(all!("suspend: true")),
         r#"{"spec":{"suspend":false}}"#, Refused(NO_VERB_ALL)),
-    row("fleet", "resumed with a shorter ttl", DEV, MergePatch, Some("allRequests: true, suspend: true, level: Shape, samplePerMille: 50, ttl: 1h"),
+    row("fleet", "resumed with a shorter ttl", DEV, MergePatch, Some(all!("suspend: true")),
         r#"{"spec":{"suspend":false,"ttl":"30m"}}"#, Refused(NO_VERB_ALL)),
-    row("fleet", "resumed by one with the verb", LEAD, MergePatch, Some("allRequests: true, suspend: true, level: Shape, samplePerMille: 50, ttl: 1h"),
+    row("fleet", "resumed by one with the verb", LEAD, MergePatch, Some(all!("suspend: true")),
         r#"{"spec":{"suspend":false}}"#, Allowed),
     row("fleet", "a higher sample", DEV, MergePatch, Some(ALL), r#"{"spec":{"samplePerMille":51}}"#, Refused(NO_VERB_ALL)),
     row("fleet", "a longer ttl", DEV, MergePatch, Some(ALL), r#"{"spec":{"ttl":"61m"}}"#, Refused(NO_VERB_ALL)),
     row("fleet", "a ttl that is one millisecond longer", DEV, MergePatch, Some(ALL), r#"{"spec":{"ttl":"59m60s1ms"}}"#, Refused(NO_VERB_ALL)),
     row("fleet", "a longer ttl beside a suspension", DEV, MergePatch, Some(ALL), r#"{"spec":{"suspend":true,"ttl":"2h"}}"#, Refused(NO_VERB_ALL)),
-    row("fleet", "a later start, and so a later end", DEV, MergePatch, Some("allRequests: true, level: Shape, samplePerMille: 50, ttl: 1h, activeFrom: '2030-01-01T00:00:00Z'"),
+    row("fleet", "a later start, and so a later end", DEV, MergePatch, Some(all!("activeFrom: '2030-01-01T00:00:00Z'")),
         r#"{"spec":{"activeFrom":"2030-01-01T00:00:01Z"}}"#, Refused(NO_VERB_ALL)),
-    row("fleet", "an earlier start", DEV, MergePatch, Some("allRequests: true, level: Shape, samplePerMille: 50, ttl: 1h, activeFrom: '2030-01-01T00:00:00Z'"),
+    row("fleet", "an earlier start", DEV, MergePatch, Some(all!("activeFrom: '2030-01-01T00:00:00Z'")),
         r#"{"spec":{"activeFrom":"2029-12-31T23:59:59Z"}}"#, Refused(NO_VERB_ALL)),
-    row("fleet", "an earlier start in another zone's words", DEV, MergePatch, Some("allRequests: true, level: Shape, samplePerMille: 50, ttl: 1h, activeFrom: '2030-01-01T00:00:00Z'"),
+    row("fleet", "an earlier start in another zone's words", DEV, MergePatch, Some(all!("activeFrom: '2030-01-01T00:00:00Z'")),
         r#"{"spec":{"activeFrom":"2030-01-01T00:30:00+01:00"}}"#, Refused(NO_VERB_ALL)),
     row("fleet", "a start where there was none, later than the creation", DEV, MergePatch, Some(ALL), r#"{"spec":{"activeFrom":"2100-01-01T00:00:00Z"}}"#, Refused(NO_VERB_ALL)),
     row("fleet", "suspended with a lower level", DEV, MergePatch, Some("allRequests: true, level: ShapeTiming, samplePerMille: 50, ttl: 1h"),
@@ -340,14 +362,14 @@ pub(crate) const ROWS: &[Row] = &[
     row("fleet", "the spec by way of the status", DEV, StatusPatch, Some(ALL), r#"{"spec":{"samplePerMille":1000},"status":{"state":"Active"}}"#, WithoutEffect),
     row("fleet", "the status", DEV, StatusPatch, Some(ALL), r#"{"status":{"state":"Active"}}"#, Allowed),
     row("fleet", "suspended", DEV, MergePatch, Some(ALL), SUSPEND, Allowed),
-    row("fleet", "suspended by server-side apply", DEV, ServerSideApply, Some(ALL), "allRequests: true, level: Shape, samplePerMille: 50, ttl: 1h, suspend: true", Allowed),
-    row("fleet", "suspended by client-side apply", DEV, Apply, Some(ALL), "allRequests: true, level: Shape, samplePerMille: 50, ttl: 1h, suspend: true", Allowed),
-    row("fleet", "suspended by replace", DEV, Replace, Some(ALL), "allRequests: true, level: Shape, samplePerMille: 50, ttl: 1h, suspend: true", Allowed),
+    row("fleet", "suspended by server-side apply", DEV, ServerSideApply, Some(ALL), all!("suspend: true"), Allowed),
+    row("fleet", "suspended by client-side apply", DEV, Apply, Some(ALL), all!("suspend: true"), Allowed),
+    row("fleet", "suspended by replace", DEV, Replace, Some(ALL), all!("suspend: true"), Allowed),
     row("fleet", "a shorter ttl", DEV, MergePatch, Some(ALL), r#"{"spec":{"ttl":"59m"}}"#, Allowed),
     row("fleet", "the same ttl in other words", DEV, MergePatch, Some(ALL), r#"{"spec":{"ttl":"60m"}}"#, Allowed),
-    row("fleet", "a later start with the same end", DEV, MergePatch, Some("allRequests: true, level: Shape, samplePerMille: 50, ttl: 1h, activeFrom: '2030-01-01T00:00:00Z'"),
+    row("fleet", "a later start with the same end", DEV, MergePatch, Some(all!("activeFrom: '2030-01-01T00:00:00Z'")),
         r#"{"spec":{"activeFrom":"2030-01-01T00:30:00Z","ttl":"30m"}}"#, Allowed),
-    row("fleet", "an earlier start with the same end", DEV, MergePatch, Some("allRequests: true, level: Shape, samplePerMille: 50, ttl: 1h, activeFrom: '2030-01-01T00:00:00Z'"),
+    row("fleet", "an earlier start with the same end", DEV, MergePatch, Some(all!("activeFrom: '2030-01-01T00:00:00Z'")),
         r#"{"spec":{"activeFrom":"2029-12-31T22:00:00Z","ttl":"2h"}}"#, Refused(NO_VERB_ALL)),
     row("fleet", "labelled", DEV, Label, Some(ALL), "team=search", Allowed),
     row("fleet", "given a finalizer", DEV, MergePatch, Some(ALL), r#"{"metadata":{"finalizers":["example.com/wait"]}}"#, Allowed),
@@ -378,57 +400,57 @@ pub(crate) const ROWS: &[Row] = &[
         "match: [{key: index, value: o}, {key: tenant, value: acme}], capture: true, samplePerMille: 50, ttl: 1h, suspend: true", Allowed),
 
     // ---- maxTtl: 4h ----------------------------------------------------------------------------
-    row("brief", "just the longest", DEV, Create, None, "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 4h", Allowed),
-    row("brief", "the longest in minutes", DEV, Create, None, "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 240m", Allowed),
-    row("brief", "too long", DEV, Create, None, "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 4h1s", Refused(TOO_LONG)),
-    row("brief", "too long in minutes", DEV, Create, None, "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 241m", Refused(TOO_LONG)),
-    row("brief", "too long in four parts", DEV, Create, None, "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 2h1h59m61s", Refused(TOO_LONG)),
-    row("brief", "too long, though nobody sees it", DEV, Create, None, "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 5h, suspend: true", Refused(TOO_LONG)),
-    row("brief", "too long for an administrator", ADMIN, Create, None, "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 5h", Refused(TOO_LONG)),
-    row("brief", "a fraction", DEV, Create, None, "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1.5h", RefusedBySchema("spec.ttl")),
-    row("brief", "a negative one", DEV, Create, None, "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: '-1h'", RefusedBySchema("spec.ttl")),
+    row("brief", "just the longest", DEV, Create, None, acme!(ttl "4h"), Allowed),
+    row("brief", "the longest in minutes", DEV, Create, None, acme!(ttl "240m"), Allowed),
+    row("brief", "too long", DEV, Create, None, acme!(ttl "4h1s"), Refused(TOO_LONG)),
+    row("brief", "too long in minutes", DEV, Create, None, acme!(ttl "241m"), Refused(TOO_LONG)),
+    row("brief", "too long in four parts", DEV, Create, None, acme!(ttl "2h1h59m61s"), Refused(TOO_LONG)),
+    row("brief", "too long, though nobody sees it", DEV, Create, None, acme!(ttl "5h, suspend: true"), Refused(TOO_LONG)),
+    row("brief", "too long for an administrator", ADMIN, Create, None, acme!(ttl "5h"), Refused(TOO_LONG)),
+    row("brief", "a fraction", DEV, Create, None, acme!(ttl "1.5h"), RefusedBySchema("spec.ttl")),
+    row("brief", "a negative one", DEV, Create, None, acme!(ttl "'-1h'"), RefusedBySchema("spec.ttl")),
     row("brief", "raised within the limit", DEV, MergePatch, Some(ACME), r#"{"spec":{"ttl":"3h"}}"#, Allowed),
     row("brief", "raised beyond it", DEV, MergePatch, Some(ACME), r#"{"spec":{"ttl":"5h"}}"#, Refused(TOO_LONG)),
     row("brief", "raised beyond it beside a suspension", DEV, MergePatch, Some(ACME), r#"{"spec":{"ttl":"5h","suspend":true}}"#, Refused(TOO_LONG)),
-    row("brief", "an old one shortened, still too long", DEV, MergePatch, Some("match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 10h"), r#"{"spec":{"ttl":"6h"}}"#, Allowed),
-    row("brief", "an old one shortened and sampled more", DEV, MergePatch, Some("match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 10h"),
+    row("brief", "an old one shortened, still too long", DEV, MergePatch, Some(acme!(ttl "10h")), r#"{"spec":{"ttl":"6h"}}"#, Allowed),
+    row("brief", "an old one shortened and sampled more", DEV, MergePatch, Some(acme!(ttl "10h")),
         r#"{"spec":{"ttl":"6h","samplePerMille":60}}"#, Refused(TOO_LONG)),
-    row("brief", "an old one suspended", DEV, MergePatch, Some("match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 10h"), SUSPEND, Allowed),
-    row("brief", "an old one resumed", DEV, MergePatch, Some("match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 10h, suspend: true"),
+    row("brief", "an old one suspended", DEV, MergePatch, Some(acme!(ttl "10h")), SUSPEND, Allowed),
+    row("brief", "an old one resumed", DEV, MergePatch, Some(acme!(ttl "10h, suspend: true")),
         r#"{"spec":{"suspend":false}}"#, Refused(TOO_LONG)),
 
     // ---- requireComment ------------------------------------------------------------------------
-    row("reasons", "a comment", DEV, Create, None, "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, comment: INC-1", Allowed),
-    row("reasons", "a comment in another script", DEV, Create, None, "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, comment: 検索", Allowed),
+    row("reasons", "a comment", DEV, Create, None, acme!("comment: INC-1"), Allowed),
+    row("reasons", "a comment in another script", DEV, Create, None, acme!("comment: 検索"), Allowed),
     row("reasons", "none", DEV, Create, None, ACME, Refused(NO_COMMENT)),
-    row("reasons", "an empty one", DEV, Create, None, "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, comment: ''", Refused(NO_COMMENT)),
-    row("reasons", "one of spaces", DEV, Create, None, "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, comment: \"  \\t\\u00a0\\u200b\"", Refused(NO_COMMENT)),
-    row("reasons", "one of marks", DEV, Create, None, "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, comment: '--'", Refused(NO_COMMENT)),
-    row("reasons", "taken away later", DEV, MergePatch, Some("match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, comment: INC-1"),
+    row("reasons", "an empty one", DEV, Create, None, acme!("comment: ''"), Refused(NO_COMMENT)),
+    row("reasons", "one of spaces", DEV, Create, None, acme!("comment: \"  \\t\\u00a0\\u200b\""), Refused(NO_COMMENT)),
+    row("reasons", "one of marks", DEV, Create, None, acme!("comment: '--'"), Refused(NO_COMMENT)),
+    row("reasons", "taken away later", DEV, MergePatch, Some(acme!("comment: INC-1")),
         r#"{"spec":{"comment":null}}"#, Refused(NO_COMMENT)),
     row("reasons", "one without is suspended", DEV, MergePatch, Some(ACME), SUSPEND, Allowed),
     row("reasons", "one without gets one", DEV, MergePatch, Some(ACME), r#"{"spec":{"comment":"INC-1"}}"#, Allowed),
 
     // ---- createdBy -----------------------------------------------------------------------------
-    row("authors", "one's own name", DEV, Create, None, "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, createdBy: dev", Allowed),
+    row("authors", "one's own name", DEV, Create, None, acme!("createdBy: dev"), Allowed),
     row("authors", "no name", DEV, Create, None, ACME, Allowed),
-    row("authors", "another's name", DEV, Create, None, "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, createdBy: ana", Refused("where it is set or changed: dev.")),
-    row("authors", "one's own name in capitals", DEV, Create, None, "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, createdBy: Dev", Refused(NOT_THE_AUTHOR)),
-    row("authors", "another's name, as an administrator", ADMIN, Create, None, "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, createdBy: ana", Refused(NOT_THE_AUTHOR)),
-    row("authors", "another's name by GitOps", GITOPS, ServerSideApply, None, "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, createdBy: ana", Allowed),
+    row("authors", "another's name", DEV, Create, None, acme!("createdBy: ana"), Refused("where it is set or changed: dev.")),
+    row("authors", "one's own name in capitals", DEV, Create, None, acme!("createdBy: Dev"), Refused(NOT_THE_AUTHOR)),
+    row("authors", "another's name, as an administrator", ADMIN, Create, None, acme!("createdBy: ana"), Refused(NOT_THE_AUTHOR)),
+    row("authors", "another's name by GitOps", GITOPS, ServerSideApply, None, acme!("createdBy: ana"), Allowed),
     row("authors", "another's name by one called almost like it", IMPOSTOR, ServerSideApply, None,
-        "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, createdBy: ana", Refused(NOT_THE_AUTHOR)),
-    row("authors", "another's directive, edited", DEV, MergePatch, Some("match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, createdBy: ana"),
+        acme!("createdBy: ana"), Refused(NOT_THE_AUTHOR)),
+    row("authors", "another's directive, edited", DEV, MergePatch, Some(acme!("createdBy: ana")),
         r#"{"spec":{"samplePerMille":60}}"#, Allowed),
-    row("authors", "another's directive, taken over", DEV, MergePatch, Some("match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, createdBy: ana"),
+    row("authors", "another's directive, taken over", DEV, MergePatch, Some(acme!("createdBy: ana")),
         r#"{"spec":{"createdBy":"dev"}}"#, Allowed),
-    row("authors", "one's own directive, blamed on another", DEV, MergePatch, Some("match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, createdBy: dev"),
+    row("authors", "one's own directive, blamed on another", DEV, MergePatch, Some(acme!("createdBy: dev")),
         r#"{"spec":{"createdBy":"ana"}}"#, Refused(NOT_THE_AUTHOR)),
     row("authors", "created without a name, then blamed on another", DEV, MergePatch, Some(ACME), r#"{"spec":{"createdBy":"ana"}}"#, Refused(NOT_THE_AUTHOR)),
-    row("authors", "made anonymous", DEV, MergePatch, Some("match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, createdBy: ana"),
+    row("authors", "made anonymous", DEV, MergePatch, Some(acme!("createdBy: ana")),
         r#"{"spec":{"createdBy":null}}"#, Refused(NOT_THE_AUTHOR)),
     row("authors", "blamed on another beside a suspension", DEV, MergePatch, Some(ACME), r#"{"spec":{"createdBy":"ana","suspend":true}}"#, Refused(NOT_THE_AUTHOR)),
-    row("authors", "another's directive, suspended", DEV, MergePatch, Some("match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, createdBy: ana"), SUSPEND, Allowed),
+    row("authors", "another's directive, suspended", DEV, MergePatch, Some(acme!("createdBy: ana")), SUSPEND, Allowed),
 
     // ---- namespaceTenants: acme and globex -----------------------------------------------------
     row("tenants", "a listed tenant", DEV, Create, None, ACME, Allowed),
@@ -454,7 +476,7 @@ pub(crate) const ROWS: &[Row] = &[
 
     // ---- all switches on -----------------------------------------------------------------------
     row("everything", "what every rule admits", DEV, Create, None,
-        "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 4h, createdBy: dev, comment: INC-1", Allowed),
+        acme!(ttl "4h, createdBy: dev, comment: INC-1"), Allowed),
     row("everything", "no comment", DEV, Create, None, ACME, Refused(NO_COMMENT)),
     row("everything", "one against all of them, suspended", DEV, MergePatch, Some(AGAINST_ALL), SUSPEND, Allowed),
     row("everything", "one against all of them, shortened", DEV, MergePatch, Some(AGAINST_ALL), r#"{"spec":{"ttl":"9h"}}"#, Allowed),
