@@ -199,13 +199,13 @@ async fn make_namespaces_and_users(plane: &ControlPlane) -> Result<()> {
         )?;
     }
     for (index, (user, role, namespace)) in matrix::GRANTS.iter().enumerate() {
-        let (binding, place) = match namespace {
+        let (binding, scope) = match namespace {
             Some(namespace) => ("RoleBinding", format!("namespace: {namespace}, ")),
             None => ("ClusterRoleBinding", String::new()),
         };
         writeln!(
             all,
-            "---\n{{apiVersion: rbac.authorization.k8s.io/v1, kind: {binding}, metadata: {{{place}name: grant-{index}}}, \
+            "---\n{{apiVersion: rbac.authorization.k8s.io/v1, kind: {binding}, metadata: {{{scope}name: grant-{index}}}, \
              roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: {role}}}, \
              subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: '{user}'}}]}}"
         )?;

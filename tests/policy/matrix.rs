@@ -52,6 +52,8 @@ const DEV: &str = "dev";
 const LEAD: &str = "lead";
 /// A dev with the verb `capture`.
 const FORENSICS: &str = "forensics";
+/// A dev with each verb where it counts: in `fleet` the one, in `bodies` the other.
+const LOCAL: &str = "local";
 /// A dev with both verbs, in another namespace.
 const NEIGHBOUR: &str = "neighbour";
 /// A controller for deployment from git: it applies other people's manifests as itself.
@@ -83,6 +85,9 @@ pub(crate) const GRANTS: &[(&str, &str, Option<&str>)] = &[
     (LEAD, "matrix-target-all-requests", None),
     (FORENSICS, "matrix-edit", None),
     (FORENSICS, "matrix-capture", None),
+    (LOCAL, "matrix-edit", None),
+    (LOCAL, "matrix-target-all-requests", Some("fleet")),
+    (LOCAL, "matrix-capture", Some("bodies")),
     (NEIGHBOUR, "matrix-edit", None),
     (NEIGHBOUR, "matrix-target-all-requests", Some("unlimited")),
     (NEIGHBOUR, "matrix-capture", Some("unlimited")),
@@ -325,6 +330,7 @@ pub(crate) const ROWS: &[Row] = &[
 
     // ---- targetAllRequests ---------------------------------------------------------------------
     row("fleet", "all requests with the verb", LEAD, Create, None, ALL, Allowed),
+    row("fleet", "all requests with the verb in this namespace", LOCAL, Create, None, ALL, Allowed),
     row("fleet", "all requests with every right", ADMIN, Create, None, ALL, Allowed),
     row("fleet", "a match without the verb", DEV, Create, None, ACME, Allowed),
     row("fleet", "other switches are off here", DEV, Create, None,
@@ -341,6 +347,8 @@ pub(crate) const ROWS: &[Row] = &[
     row("fleet", "resumed by one with the verb", LEAD, MergePatch, Some(all!("suspend: true")),
         r#"{"spec":{"suspend":false}}"#, Allowed),
     row("fleet", "a higher sample", DEV, MergePatch, Some(ALL), r#"{"spec":{"samplePerMille":51}}"#, Refused(NO_VERB_ALL)),
+    row("fleet", "a higher sample beside metadata of nulls", DEV, MergePatch, Some(ALL),
+        r#"{"metadata":{"labels":null,"annotations":null,"managedFields":null},"spec":{"samplePerMille":51}}"#, Refused(NO_VERB_ALL)),
     row("fleet", "a longer ttl", DEV, MergePatch, Some(ALL), r#"{"spec":{"ttl":"61m"}}"#, Refused(NO_VERB_ALL)),
     row("fleet", "a ttl that is one millisecond longer", DEV, MergePatch, Some(ALL), r#"{"spec":{"ttl":"59m60s1ms"}}"#, Refused(NO_VERB_ALL)),
     row("fleet", "a longer ttl beside a suspension", DEV, MergePatch, Some(ALL), r#"{"spec":{"suspend":true,"ttl":"2h"}}"#, Refused(NO_VERB_ALL)),
@@ -377,6 +385,7 @@ pub(crate) const ROWS: &[Row] = &[
 
     // ---- capture -------------------------------------------------------------------------------
     row("bodies", "capture with the verb", FORENSICS, Create, None, CAPTURE, Allowed),
+    row("bodies", "capture with the verb in this namespace", LOCAL, Create, None, CAPTURE, Allowed),
     row("bodies", "no capture without the verb", DEV, Create, None, ACME, Allowed),
     row("bodies", "capture said to be off", DEV, Create, None, "match: [{key: tenant, value: acme}], level: Shape, capture: false, samplePerMille: 50, ttl: 1h", Allowed),
     row("bodies", "other switches are off here", DEV, Create, None, ALL, Allowed),
