@@ -20,6 +20,7 @@ const ROOMS: &[Room] = &[
     pure("fleet").knows(&["document"]),
     // How both ends live with etcd.
     shell("etcd").knows(&["document", "fleet"]),
+    pure("etcd/keys").knows(&[]),
     // The reading end, embedded in a proxy. It does not know that there is a Kubernetes.
     shell("store").knows(&["document", "fleet", "etcd"]),
     pure("store/protocol").knows(&["document", "fleet"]),
@@ -37,7 +38,8 @@ const ROOMS: &[Room] = &[
     // The writing end. It does not know how a proxy reads.
     shell("operator").knows(&["document", "fleet", "etcd", "resource"]),
     pure("operator/plan").knows(&["document", "fleet", "resource"]),
-    pure("operator/publish/fence").knows(&["document"]),
+    // Of etcd it knows how the keys are called, not how to reach it.
+    pure("operator/publish/fence").knows(&["document", "etcd"]),
     // The command line, and the two doors.
     shell("cli").knows(&["document", "fleet", "etcd", "resource", "operator"]),
     shell("lib").knows(&[
