@@ -1,0 +1,531 @@
+//! What the chart renders, and what a real API server makes of it.
+
+#![cfg(feature = "operator")]
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use testbed::ControlPlane;
+
+use helm::{CHART, helm, of_kind, render, render_text};
+
+#[path = "chart/helm.rs"]
+mod helm;
+
+/// The definition that is generated from the Rust type.
+const DEFINITION: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/crds/diagnosticsdirective.yaml"
+);
+
+// ---- The resource's definition -----------------------------------------------------------------
+
+#[test]
+fn the_chart_carries_the_generated_definition() {
+    let ours =
+        fs::read_to_string(Path::new(CHART).join("files/diagnosticsdirective.yaml")).unwrap();
+    let generated = fs::read_to_string(DEFINITION).unwrap();
+    assert!(
+        ours == generated,
+        "copy crds/diagnosticsdirective.yaml to charts/osproxy-directives/files/diagnosticsdirective.yaml"
+    );
+}
+
+#[tokio::test]
+async fn the_definition_is_rendered_byte_for_byte() -> Result<()> {
+    let generated = fs::read_to_string(DEFINITION)?;
+    let bare = render_text(json!({"crds": {"keep": false}}), "templates/crd.yaml").await?;
+    assert_eq!(bare.trim_end(), generated.trim_end());
+
+    let kept = render_text(
+        json!({"crds": {"annotations": {"example.com/a": "b: c"}}}),
+        "templates/crd.yaml",
+    )
+    .await?;
+    let added: Vec<&str> = kept
+        .trim_end()
+        .lines()
+        .filter(|line| !generated.lines().any(|known| known == *line))
+        .collect();
+    assert_eq!(
+        added,
+        [
+            "  annotations:",
+            "    example.com/a: 'b: c'",
+            "    helm.sh/resource-policy: keep"
+        ]
+    );
+    assert_eq!(
+        kept.trim_end().lines().count(),
+        generated.trim_end().lines().count() + added.len()
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_definition_can_be_left_to_somebody_else() -> Result<()> {
+    let all = render(json!({"crds": {"enabled": false}})).await?;
+    assert_eq!(of_kind(&all, "CustomResourceDefinition").count(), 0);
+    Ok(())
+}
+
+// ---- The operator's command line, rights and Pod -----------------------------------------------
+
+#[tokio::test]
+async fn the_operator_gets_its_arguments_from_the_values() -> Result<()> {
+    let values = json!({
+        "etcd": {"endpoints": ["http://a:2379", "http://b:2379"], "directivesKey": "search/directives"},
+        "httpPort": 9000,
+        "log": {"level": "debug", "format": "text"},
+        "watch": {"namespaces": ["checkout", "search"]},
+        "extraArgs": ["--max-directives=10"],
+        "extraEnv": [{"name": "OSPROXY_MAX_DOCUMENT_BYTES", "value": "1000"}],
+    });
+    let container = &pod(&render(values).await?)?["containers"][0];
+    assert_eq!(
+        container["args"],
+        json!([
+            "operator",
+            "--etcd-endpoints=http://a:2379,http://b:2379",
+            "--etcd-directives-key=search/directives",
+            "--release=diagnostics/osd",
+            "--listen=0.0.0.0:9000",
+            "--log-level=debug",
+            "--log-format=text",
+            "--watch-namespaces=checkout,search",
+            "--max-directives=10",
+        ])
+    );
+    assert_eq!(
+        container["env"],
+        json!([{"name": "OSPROXY_MAX_DOCUMENT_BYTES", "value": "1000"}])
+    );
+    assert_eq!(container["ports"][0]["containerPort"], 9000);
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_a_list_the_operator_watches_all_namespaces() -> Result<()> {
+    let container = pod(&render(json!({})).await?)?["containers"][0].clone();
+    let args = container["args"].as_array().context("no args")?;
+    ensure!(
+        !args.iter().any(|arg| arg
+            .as_str()
+            .is_some_and(|arg| arg.starts_with("--watch-namespaces"))),
+        "{args:?}"
+    );
+    ensure!(
+        container.get("env").is_none(),
+        "an environment that nobody asked for"
+    );
+    Ok(())
+}
+
+/// What the operator may do with the API server, and nothing besides.
+fn directives_and_events() -> Vec<Value> {
+    vec![
+        json!({"apiGroups": ["osproxy.io"], "resources": ["diagnosticsdirectives"], "verbs": ["get", "list", "watch"]}),
+        json!({"apiGroups": ["osproxy.io"], "resources": ["diagnosticsdirectives/status"], "verbs": ["patch"]}),
+        json!({"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]}),
+    ]
+}
+
+fn the_clusters_name() -> Value {
+    json!({"apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"]})
+}
+
+#[tokio::test]
+async fn the_rights_are_these_and_no_others() -> Result<()> {
+    let all = render(json!({})).await?;
+    let roles: Vec<&Value> = of_kind(&all, "ClusterRole").collect();
+    let mut expected = vec![the_clusters_name()];
+    expected.extend(directives_and_events());
+    assert_eq!(roles.len(), 1);
+    assert_eq!(roles[0]["rules"], Value::from(expected));
+    assert_eq!(of_kind(&all, "Role").count(), 0);
+    for binding in of_kind(&all, "ClusterRoleBinding") {
+        assert_eq!(
+            binding["subjects"],
+            json!([{"kind": "ServiceAccount", "name": "osd-osproxy-directives", "namespace": "diagnostics"}])
+        );
+        assert_eq!(binding["roleRef"]["name"], roles[0]["metadata"]["name"]);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn with_namespaces_listed_the_rights_end_there() -> Result<()> {
+    let all = render(json!({"watch": {"namespaces": ["checkout", "search"]}})).await?;
+    let cluster: Vec<&Value> = of_kind(&all, "ClusterRole").collect();
+    assert_eq!(cluster.len(), 1);
+    assert_eq!(cluster[0]["rules"], json!([the_clusters_name()]));
+    let roles: Vec<(&Value, &Value)> = of_kind(&all, "Role")
+        .map(|role| (&role["metadata"]["namespace"], &role["rules"]))
+        .collect();
+    let expected = Value::from(directives_and_events());
+    assert_eq!(
+        roles,
+        [
+            (&json!("checkout"), &expected),
+            (&json!("search"), &expected)
+        ]
+    );
+    let bound: Vec<&Value> = of_kind(&all, "RoleBinding")
+        .map(|binding| &binding["metadata"]["namespace"])
+        .collect();
+    assert_eq!(bound, [&json!("checkout"), &json!("search")]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_image_can_be_named_in_every_usual_way() -> Result<()> {
+    let digest = format!("sha256:{}", "0".repeat(64));
+    for (values, image) in [
+        (json!({}), "osproxy-directives:0.1.0".to_owned()),
+        (
+            json!({"image": {"registry": "r.example", "tag": "1"}}),
+            "r.example/osproxy-directives:1".to_owned(),
+        ),
+        (
+            json!({"image": {"registry": "r.example"}, "global": {"imageRegistry": "g.example"}}),
+            "g.example/osproxy-directives:0.1.0".to_owned(),
+        ),
+        (
+            json!({"image": {"digest": digest}}),
+            format!("osproxy-directives:0.1.0@{digest}"),
+        ),
+    ] {
+        assert_eq!(
+            pod(&render(values).await?)?["containers"][0]["image"],
+            image
+        );
+    }
+    Ok(())
+}
+
+// ---- Values ------------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn the_chart_passes_lint_with_every_example_of_values() -> Result<()> {
+    let mut examples = 0;
+    for entry in fs::read_dir(Path::new(CHART).join("ci"))? {
+        let values = entry?.path();
+        helm(&[
+            "lint",
+            "--strict",
+            CHART,
+            "--values",
+            &values.to_string_lossy(),
+        ])
+        .await?
+        .success()?;
+        examples += 1;
+    }
+    ensure!(examples > 0, "no example of values");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_unknown_value_is_refused_at_every_depth() -> Result<()> {
+    for (values, said) in [
+        (json!({"etdc": {}}), "'etdc' not allowed"),
+        (
+            json!({"etcd": {"endpoints": ["http://e:2379"], "key": "k"}}),
+            "'key' not allowed",
+        ),
+        (
+            json!({"policy": {"createdBy": {"enforced": true}}}),
+            "'enforced' not allowed",
+        ),
+        (json!({"policy": {"maxTtl": "1.5h"}}), "/policy/maxTtl"),
+        (
+            json!({"policy": {"failurePolicy": "Maybe"}}),
+            "/policy/failurePolicy",
+        ),
+        (json!({"log": {"level": "loud"}}), "/log/level"),
+        (
+            json!({"etcd": {"endpoints": ["http://a:2379,http://b:2379"]}}),
+            "/etcd/endpoints/0",
+        ),
+        (
+            json!({"watch": {"namespaces": ["Checkout"]}}),
+            "/watch/namespaces/0",
+        ),
+    ] {
+        let error = render(values)
+            .await
+            .err()
+            .with_context(|| format!("should be refused: {said}"))?;
+        ensure!(
+            format!("{error:#}").contains(said),
+            "should say `{said}`: {error:#}"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn missing_endpoints_are_explained() -> Result<()> {
+    let error = render(json!({"etcd": {"endpoints": []}}))
+        .await
+        .err()
+        .context("rendered without endpoints")?;
+    ensure!(
+        format!("{error:#}").contains("etcd.endpoints is empty. Name where your etcd listens"),
+        "{error:#}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_chart_works_inside_another_one() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let parent = folder.path().join("parent");
+    fs::create_dir_all(parent.join("charts"))?;
+    fs::write(
+        parent.join("Chart.yaml"),
+        "apiVersion: v2\nname: parent\nversion: 1.0.0\ndependencies:\n  - name: osproxy-directives\n    version: 0.1.0\n    condition: osproxy-directives.enabled\n",
+    )?;
+    let values = json!({
+        "global": {"imageRegistry": "g.example", "anything": 1},
+        "osproxy-directives": {"enabled": true, "etcd": {"endpoints": ["http://e:2379"]}},
+    });
+    fs::write(parent.join("values.yaml"), values.to_string())?;
+    helm(&[
+        "package",
+        CHART,
+        "--destination",
+        &parent.join("charts").to_string_lossy(),
+    ])
+    .await?
+    .success()?;
+    let text = helm(&["template", "osd", &parent.to_string_lossy()])
+        .await?
+        .success()?;
+    ensure!(
+        text.contains("image: \"g.example/osproxy-directives:0.1.0\""),
+        "{text}"
+    );
+    Ok(())
+}
+
+// ---- The admission policy, as far as rendering goes; tests/policy.rs has what it does ----------
+
+#[tokio::test]
+async fn each_switch_of_the_policy_is_one_validation() -> Result<()> {
+    let off = json!({"unknownFields": false, "targetAllRequests": false, "capture": false, "namespaceTenants": false});
+    let none = render(json!({"policy": off})).await?;
+    assert_eq!(
+        of_kind(&none, "ValidatingAdmissionPolicy").count(),
+        0,
+        "a policy without rules"
+    );
+    for (switch, field) in [
+        (json!({"unknownFields": true}), "unknownFields"),
+        (json!({"targetAllRequests": true}), "target-all-requests"),
+        (json!({"capture": true}), "capture"),
+        (json!({"maxTtl": "4h"}), "duration('4h')"),
+        (json!({"requireComment": true}), "comment"),
+        (json!({"createdBy": {"enforce": true}}), "createdBy"),
+        (json!({"namespaceTenants": true}), "tenants"),
+    ] {
+        let mut policy = off.clone();
+        policy
+            .as_object_mut()
+            .context("a map")?
+            .extend(switch.as_object().context("a map")?.clone());
+        let all = render(json!({"policy": policy})).await?;
+        let policies: Vec<&Value> = of_kind(&all, "ValidatingAdmissionPolicy").collect();
+        let validations = policies[0]["spec"]["validations"]
+            .as_array()
+            .context("no validations")?;
+        assert_eq!(validations.len(), 1, "{switch}");
+        assert!(
+            validations[0]["expression"]
+                .as_str()
+                .is_some_and(|text| text.contains(field)),
+            "{switch}"
+        );
+    }
+    let disabled = render(json!({"policy": {"enabled": false}})).await?;
+    assert_eq!(of_kind(&disabled, "ValidatingAdmissionPolicy").count(), 0);
+    assert_eq!(
+        of_kind(&disabled, "ValidatingAdmissionPolicyBinding").count(),
+        0
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_policy_holds_where_the_operator_watches_and_where_the_values_say() -> Result<()> {
+    let labelled = json!({"matchLabels": {"diagnostics": "yes"}});
+    let watched =
+        json!([{"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["checkout"]}]);
+    for (values, selector) in [
+        (json!({}), Value::Null),
+        (
+            json!({"watch": {"namespaces": ["checkout"]}}),
+            json!({"matchExpressions": watched}),
+        ),
+        (
+            json!({"policy": {"namespaceSelector": labelled}}),
+            labelled.clone(),
+        ),
+        (
+            json!({"watch": {"namespaces": ["checkout"]}, "policy": {"namespaceSelector": labelled}}),
+            json!({"matchExpressions": watched, "matchLabels": {"diagnostics": "yes"}}),
+        ),
+    ] {
+        let all = render(values).await?;
+        let bindings: Vec<&Value> = of_kind(&all, "ValidatingAdmissionPolicyBinding").collect();
+        assert_eq!(bindings.len(), 1);
+        assert_eq!(
+            bindings[0]["spec"]["matchResources"]["namespaceSelector"],
+            selector
+        );
+        assert_eq!(bindings[0]["spec"]["validationActions"], json!(["Deny"]));
+    }
+    let ignore = render(json!({"policy": {"failurePolicy": "Ignore"}})).await?;
+    assert!(
+        of_kind(&ignore, "ValidatingAdmissionPolicy")
+            .all(|policy| policy["spec"]["failurePolicy"] == "Ignore")
+    );
+    Ok(())
+}
+
+// ---- On a real API server ----------------------------------------------------------------------
+
+#[tokio::test]
+async fn a_release_installs_upgrades_and_leaves_the_directives_behind() -> Result<()> {
+    let plane = ControlPlane::start().await?;
+    let endpoints = "etcd.endpoints={http://etcd:2379}";
+    let to = ["--namespace", "diagnostics"];
+
+    let install = [
+        "install",
+        "osd",
+        CHART,
+        "--create-namespace",
+        "--set",
+        endpoints,
+    ];
+    let notes = plane.helm(&[&install[..], &to].concat()).await?.success()?;
+    ensure!(
+        notes.contains("kubectl -n diagnostics rollout status deployment/osd-osproxy-directives"),
+        "{notes}"
+    );
+    the_pods_meet_the_restricted_level(&plane).await?;
+    the_service_account_has_its_rights_and_no_more(&plane).await?;
+
+    // The notes promise a first directive that works as it stands.
+    let first = notes
+        .split_once("<<'EOF'\n")
+        .and_then(|(_, rest)| rest.split_once("EOF"))
+        .context("no example")?
+        .0;
+    plane
+        .kubectl_with_input(&["create", "-f", "-"], &unindent(first))
+        .await?
+        .success()?;
+
+    let upgrade = [
+        "upgrade",
+        "osd",
+        CHART,
+        "--set",
+        endpoints,
+        "--set",
+        "policy.maxTtl=4h",
+    ];
+    plane.helm(&[&upgrade[..], &to].concat()).await?.success()?;
+    plane
+        .helm(&[&["uninstall", "osd"][..], &to].concat())
+        .await?
+        .success()?;
+    plane
+        .kubectl(&["get", "diag", "first", "--namespace", "default"])
+        .await?
+        .success()?;
+    plane.helm(&[&install[..], &to].concat()).await?.success()?;
+    Ok(())
+}
+
+/// Pod Security's "restricted" level, as the API server itself sees it.
+async fn the_pods_meet_the_restricted_level(plane: &ControlPlane) -> Result<()> {
+    let level = "pod-security.kubernetes.io/enforce=restricted";
+    plane
+        .kubectl(&["label", "namespace", "diagnostics", level])
+        .await?
+        .success()?;
+    let mut pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "probe", "namespace": "diagnostics"},
+        "spec": pod(&render(json!({})).await?)?,
+    });
+    let create = ["create", "--dry-run=server", "-f", "-"];
+    plane
+        .kubectl_with_input(&create, &pod.to_string())
+        .await?
+        .success()?;
+    // The level is really enforced: the same Pod with root is refused.
+    pod["spec"]["securityContext"]["runAsNonRoot"] = json!(false);
+    let refused = plane
+        .kubectl_with_input(&create, &pod.to_string())
+        .await?
+        .failure()?;
+    ensure!(refused.contains("violates PodSecurity"), "{refused}");
+    Ok(())
+}
+
+async fn the_service_account_has_its_rights_and_no_more(plane: &ControlPlane) -> Result<()> {
+    let account = "--as=system:serviceaccount:diagnostics:osd-osproxy-directives";
+    for (verb, what, allowed) in [
+        ("watch", "diagnosticsdirectives.osproxy.io", true),
+        ("patch", "diagnosticsdirectives.osproxy.io/status", true),
+        ("create", "events.events.k8s.io", true),
+        ("get", "namespaces/kube-system", true),
+        ("get", "namespaces/default", false),
+        ("patch", "diagnosticsdirectives.osproxy.io", false),
+        ("delete", "diagnosticsdirectives.osproxy.io", false),
+        ("get", "secrets", false),
+        ("create", "leases.coordination.k8s.io", false),
+    ] {
+        let (resource, subresource) = match what.split_once('/') {
+            Some((resource, "status")) => (resource.to_owned(), "--subresource=status"),
+            _ => (what.to_owned(), "--subresource="),
+        };
+        let said = plane
+            .kubectl(&[
+                "auth",
+                "can-i",
+                verb,
+                &resource,
+                subresource,
+                "--all-namespaces",
+                account,
+            ])
+            .await?;
+        ensure!(
+            said.status.success() == allowed,
+            "{verb} {what}: {}{}",
+            said.stdout,
+            said.stderr
+        );
+    }
+    Ok(())
+}
+
+/// The Pod's spec out of the one Deployment.
+fn pod(all: &[Value]) -> Result<Value> {
+    let deployment = of_kind(all, "Deployment").next().context("no Deployment")?;
+    Ok(deployment["spec"]["template"]["spec"].clone())
+}
+
+fn unindent(text: &str) -> String {
+    text.lines()
+        .map(|line| line.strip_prefix("  ").unwrap_or(line))
+        .fold(String::new(), |all, line| all + line + "\n")
+}
