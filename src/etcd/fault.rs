@@ -77,6 +77,12 @@ impl Fault {
         }
     }
 
+    /// Reads the reason that etcd gives in-band when it cancels a watch.
+    #[must_use]
+    pub fn of_reason(reason: &str) -> Self {
+        Self::of_status(0, reason)
+    }
+
     fn of_status(code: i32, message: &str) -> Self {
         const TEXTS: &[(&str, Fault)] = &[
             ("invalid auth token", Fault::Authentication),

@@ -1,0 +1,495 @@
+//! The watch protocol: what happened, and what to do next.
+//!
+//! A pure step function. It knows neither a runtime nor etcd nor a clock: whoever drives it tells it what
+//! happened and when, and carries out what it answers. What it keeps true:
+//!
+//! * The value changes only by a read, or by an event newer than all that is known. An event at or below the
+//!   known revision is a repetition, also one from a member that travelled back in time.
+//! * The known revision falls only with a history that two linearizable reads, or a watch and a read, five
+//!   seconds apart have shown alike: a restored, wiped or exchanged etcd.
+//! * A message that carries no event proves life and nothing else.
+//! * Whatever goes wrong with a watch leads back to the read. So does the passing of 45 s ± 15 s, because etcd
+//!   itself has lost events (etcd-io/etcd#19179, #17529): no watch defect lasts longer than that.
+
+mod vocabulary;
+
+use std::time::Duration;
+
+use osproxy_core::Instant;
+
+use super::status::Counters;
+use crate::document::LeaseReading;
+use crate::etcd::Fault;
+
+pub(super) use vocabulary::{Event, Happened, Header, Message, Next, Pace, Tell, Value};
+
+/// The state of the protocol.
+#[derive(Debug)]
+pub(in crate::store) struct Protocol {
+    pace: Pace,
+    chance: fastrand::Rng,
+    /// The cluster whose history is followed; `None` before the first answer.
+    cluster: Option<u64>,
+    /// Up to which revision the state of the key is known.
+    known: i64,
+    taken: Taken,
+    /// A value that waits for the age of its lease: applied without it, a document that ended long ago could come
+    /// back to life in a proxy whose wall clock is behind.
+    pending: Option<Value>,
+    watch: Watch,
+    read: Read,
+    doubt: Option<Header>,
+    /// How often in a row something had to be tried again.
+    tries: u32,
+    /// The lease that etcd last said was gone, so that it is asked for again only once.
+    gone: Option<i64>,
+    told: Option<Tell>,
+    counters: Counters,
+}
+
+#[derive(Debug)]
+enum Taken {
+    Nothing,
+    /// The key was absent at this revision.
+    Absence(i64),
+    Value(Value),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Watch {
+    Closed,
+    Opening {
+        by: Instant,
+        from: i64,
+    },
+    Open {
+        since: Instant,
+        asked: u8,
+        next: Instant,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Read {
+    /// Under way; when it was sent, the key was known up to this revision, and a linearizable answer cannot be older.
+    Asked(i64),
+    At(Instant),
+}
+
+/// After this many unanswered questions a watch is dead.
+const MISSES: u8 = 2;
+
+impl Protocol {
+    /// A protocol that begins with a read at `now`. The jitter comes from `seed` alone.
+    pub(in crate::store) fn new(pace: Pace, seed: u64, now: Instant) -> Self {
+        Self {
+            pace,
+            chance: fastrand::Rng::with_seed(seed),
+            cluster: None,
+            known: 0,
+            taken: Taken::Nothing,
+            pending: None,
+            watch: Watch::Closed,
+            read: Read::At(now),
+            doubt: None,
+            tries: 0,
+            gone: None,
+            told: None,
+            counters: Counters::default(),
+        }
+    }
+
+    /// Takes in what happened at `now` and says what to do.
+    pub(in crate::store) fn step(&mut self, now: Instant, happened: Happened) -> Vec<Next> {
+        let mut next = Vec::new();
+        // First the deadlines: a watch that should be dead by now is not believed any more, also where its next
+        // message lay unread while the process was stopped.
+        self.expire(now, &mut next);
+        match happened {
+            Happened::Read(header, value) => self.read_answered(now, header, value, &mut next),
+            Happened::ReadFailed(fault) => self.read_failed(now, fault, &mut next),
+            Happened::Lease(id, reading) => self.lease_answered(now, id, reading, &mut next),
+            Happened::LeaseFailed(fault) => self.lease_failed(now, fault, &mut next),
+            Happened::Watch(message) => self.heard(now, message, &mut next),
+            Happened::WatchFailed(fault) => self.watch_failed(now, fault, &mut next),
+            Happened::ClockJumped => self.read_by(now),
+            Happened::TimePassed => {}
+        }
+        self.do_what_is_due(now, &mut next);
+        next
+    }
+
+    /// When to step again, if nothing happens before.
+    pub(in crate::store) fn wake_at(&self) -> Option<Instant> {
+        let read = match self.read {
+            Read::At(at) => Some(at),
+            Read::Asked(_) => None,
+        };
+        let watch = match self.watch {
+            Watch::Closed => None,
+            Watch::Opening { by: at, .. } | Watch::Open { next: at, .. } => Some(at),
+        };
+        match (read, watch) {
+            (Some(read), Some(watch)) => Some(read.min(watch)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Whether the key's state is known, be it absence.
+    pub(in crate::store) fn has_taken(&self) -> bool {
+        !matches!(self.taken, Taken::Nothing)
+    }
+
+    /// Up to which revision the state of the key is known; 0 before the first answer.
+    pub(in crate::store) fn known(&self) -> i64 {
+        self.known
+    }
+
+    /// Whether a watch is open.
+    pub(in crate::store) fn is_watching(&self) -> bool {
+        matches!(self.watch, Watch::Open { .. })
+    }
+
+    /// What has happened so far, in numbers.
+    pub(in crate::store) fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    fn expire(&mut self, now: Instant, next: &mut Vec<Next>) {
+        let dead = match self.watch {
+            Watch::Closed => false,
+            Watch::Opening { by, .. } => now >= by,
+            Watch::Open {
+                asked, next: at, ..
+            } => asked >= MISSES && now >= at,
+        };
+        if dead {
+            self.counters.silences += 1;
+            self.start_over(now, Fault::Timeout, next);
+        }
+    }
+
+    fn do_what_is_due(&mut self, now: Instant, next: &mut Vec<Next>) {
+        if matches!(self.read, Read::At(at) if now >= at) {
+            self.read = Read::Asked(self.known);
+            self.counters.reads += 1;
+            next.push(Next::Read);
+        }
+        if let Watch::Open {
+            asked, next: at, ..
+        } = &mut self.watch
+            && *asked < MISSES
+            && now >= *at
+        {
+            *asked += 1;
+            let patience = if *asked < MISSES {
+                self.pace.heartbeat
+            } else {
+                self.pace.answer
+            };
+            *at = now.saturating_add(patience);
+            next.push(Next::AskProgress);
+        }
+    }
+
+    fn read_answered(
+        &mut self,
+        now: Instant,
+        header: Header,
+        value: Option<Value>,
+        next: &mut Vec<Next>,
+    ) {
+        let Read::Asked(floor) = self.read else {
+            return; // an answer to a call that was dropped
+        };
+        let (least, most) = self.pace.reread;
+        self.read = Read::At(now.saturating_add(self.between(least, most)));
+        if self.has_lasted(now) {
+            self.tries = 0;
+        }
+        if self.is_strange(header, floor, value.as_ref()) {
+            if !self.is_second_witness(header) {
+                self.doubt(now, header, next);
+                return;
+            }
+            self.counters.histories += 1;
+            self.tell(Tell::Followed(header), next);
+            self.known = 0;
+            self.watch = Watch::Closed;
+        }
+        self.doubt = None;
+        self.cluster = Some(header.cluster);
+        // The watch may have brought something newer while the read was under way.
+        if header.revision >= self.known {
+            self.known = header.revision;
+            self.settle(header.revision, value, next);
+        }
+        if matches!(self.watch, Watch::Closed) {
+            let by = now.saturating_add(self.pace.answer);
+            self.watch = Watch::Opening {
+                by,
+                from: header.revision,
+            };
+            // From this very revision and not from the one after it: there a quiet etcd 3.5 or later never
+            // answers a progress request, and 3.4 loses a deletion at the compaction boundary.
+            next.push(Next::Watch(header.revision));
+        }
+    }
+
+    /// A linearizable read is strange where it contradicts what was known when it was sent.
+    fn is_strange(&self, header: Header, floor: i64, value: Option<&Value>) -> bool {
+        let Some(cluster) = self.cluster else {
+            return false;
+        };
+        let rewritten = match (&self.taken, value) {
+            (Taken::Value(taken), Some(value)) => {
+                value.mod_revision <= taken.mod_revision && value != taken
+            }
+            (Taken::Absence(at), Some(value)) => value.mod_revision <= *at,
+            (Taken::Value(taken), None) => header.revision <= taken.mod_revision,
+            (Taken::Absence(_), None) | (Taken::Nothing, _) => false,
+        };
+        // An answer from before the latest event is no contradiction: both were under way.
+        header.cluster != cluster
+            || header.revision < floor
+            || (rewritten && header.revision >= self.known)
+    }
+
+    fn is_second_witness(&self, header: Header) -> bool {
+        self.doubt.is_some_and(|first| {
+            first.cluster == header.cluster && first.revision <= header.revision
+        })
+    }
+
+    /// Keeps what is applied, closes the watch, and asks again in a while.
+    fn doubt(&mut self, now: Instant, header: Header, next: &mut Vec<Next>) {
+        self.tell(Tell::Doubted(header), next);
+        self.close(false, next);
+        self.doubt = Some(header);
+        self.read = Read::At(now.saturating_add(self.pace.doubt));
+    }
+
+    /// What a read that is believed says of the key.
+    fn settle(&mut self, revision: i64, value: Option<Value>, next: &mut Vec<Next>) {
+        self.pending = None;
+        match (&mut self.taken, value) {
+            (Taken::Absence(at), None) => {
+                *at = revision;
+                next.push(Next::Confirm);
+            }
+            (_, None) => self.take(None, revision, None, next),
+            (Taken::Value(taken), Some(value)) if *taken == value => {
+                next.push(Next::Confirm);
+                if value.lease != 0 {
+                    next.push(Next::AskLease(value.lease));
+                }
+            }
+            (_, Some(value)) if value.lease == 0 => self.take(Some(value), revision, None, next),
+            (_, Some(value)) => {
+                next.push(Next::AskLease(value.lease));
+                self.pending = Some(value);
+            }
+        }
+    }
+
+    fn take(
+        &mut self,
+        value: Option<Value>,
+        revision: i64,
+        reading: Option<LeaseReading>,
+        next: &mut Vec<Next>,
+    ) {
+        self.pending = None;
+        self.gone = None;
+        self.taken = value.clone().map_or(Taken::Absence(revision), Taken::Value);
+        next.push(Next::Take {
+            value,
+            revision,
+            reading,
+        });
+    }
+
+    fn lease_answered(
+        &mut self,
+        now: Instant,
+        id: i64,
+        reading: LeaseReading,
+        next: &mut Vec<Next>,
+    ) {
+        if reading.remaining_secs < 0 {
+            // A lease that is gone takes the key with it: read again, but not for ever where etcd keeps both.
+            if self.gone.replace(id) != Some(id) {
+                let wait = self.between(Duration::ZERO, Duration::from_secs(1));
+                self.read_by(now.saturating_add(wait));
+            }
+            return;
+        }
+        self.gone = None;
+        match self.pending.take() {
+            Some(value) if value.lease == id => {
+                self.take(Some(value), self.known, Some(reading), next);
+            }
+            other => {
+                self.pending = other;
+                next.push(Next::Age(id, reading));
+            }
+        }
+    }
+
+    fn lease_failed(&mut self, now: Instant, fault: Fault, next: &mut Vec<Next>) {
+        let Some(value) = self.pending.take() else {
+            return;
+        };
+        if fault == Fault::PermissionDenied {
+            // A login that may not ask still may read: the wall clock alone has to do.
+            self.take(Some(value), self.known, None, next);
+        } else {
+            self.tell(Tell::ReadFailed(fault), next);
+            let wait = self.back_off();
+            self.read_by(now.saturating_add(wait));
+        }
+    }
+
+    fn read_failed(&mut self, now: Instant, fault: Fault, next: &mut Vec<Next>) {
+        if !matches!(self.read, Read::Asked(_)) {
+            return;
+        }
+        self.counters.failed_reads += 1;
+        self.tell(Tell::ReadFailed(fault), next);
+        if matches!(self.watch, Watch::Closed) && fault == Fault::Timeout {
+            next.push(Next::Drop(true));
+        }
+        let wait = self.back_off();
+        self.read = Read::At(now.saturating_add(wait));
+    }
+
+    fn watch_failed(&mut self, now: Instant, fault: Fault, next: &mut Vec<Next>) {
+        if !matches!(self.watch, Watch::Closed) {
+            self.start_over(now, fault, next);
+        }
+    }
+
+    fn heard(&mut self, now: Instant, message: Message, next: &mut Vec<Next>) {
+        if matches!(self.watch, Watch::Closed) {
+            return;
+        }
+        // Before "created": a refusal says both.
+        if let Some(fault) = message.cancelled {
+            self.counters.cancellations += 1;
+            self.start_over(now, fault, next);
+            return;
+        }
+        if self.cluster != Some(message.header.cluster) {
+            self.doubt(now, message.header, next);
+            return;
+        }
+        let heartbeat = now.saturating_add(self.pace.heartbeat);
+        match &mut self.watch {
+            Watch::Open {
+                asked, next: at, ..
+            } => {
+                *asked = 0;
+                *at = heartbeat;
+            }
+            Watch::Opening { from, .. } if message.created => {
+                let from = *from;
+                self.watch = Watch::Open {
+                    since: now,
+                    asked: 0,
+                    next: heartbeat,
+                };
+                self.tell(Tell::Connected, next);
+                if message.header.revision < from {
+                    // Either a member that lags behind, and then all is well, or a restored etcd, and then this
+                    // watch stays mute. A read that cannot lag tells which.
+                    self.doubt = Some(message.header);
+                    self.read_by(now.saturating_add(self.pace.doubt));
+                }
+            }
+            Watch::Opening { .. } | Watch::Closed => {}
+        }
+        self.apply(message.events, next);
+    }
+
+    /// Of one message only the newest event counts.
+    fn apply(&mut self, events: Vec<Event>, next: &mut Vec<Next>) {
+        let mut newest = None;
+        for event in events {
+            if !event.ours {
+                self.counters.foreign_events += 1;
+            } else if event.mod_revision <= self.known {
+                self.counters.repeated_events += 1;
+            } else {
+                self.counters.events += 1;
+                self.known = event.mod_revision;
+                newest = Some(event);
+            }
+        }
+        if let Some(Event {
+            value,
+            mod_revision,
+            ..
+        }) = newest
+        {
+            self.take(value, mod_revision, None, next);
+        }
+    }
+
+    /// Back to the read, after a while that grows.
+    fn start_over(&mut self, now: Instant, fault: Fault, next: &mut Vec<Next>) {
+        if self.has_lasted(now) {
+            self.tries = 0;
+        }
+        self.counters.restarts += 1;
+        self.tell(Tell::Lost(fault), next);
+        self.close(fault == Fault::Timeout, next);
+        let wait = self.back_off();
+        self.read = Read::At(now.saturating_add(wait));
+    }
+
+    fn close(&mut self, connection_too: bool, next: &mut Vec<Next>) {
+        self.watch = Watch::Closed;
+        self.pending = None;
+        next.push(Next::Drop(connection_too));
+    }
+
+    /// Whether the watch has been open long enough for its end to be a new story.
+    fn has_lasted(&self, now: Instant) -> bool {
+        matches!(self.watch, Watch::Open { since, .. }
+            if now.saturating_duration_since(since) >= self.pace.heartbeat)
+    }
+
+    /// Brings the next read forward.
+    fn read_by(&mut self, at: Instant) {
+        if let Read::At(planned) = &mut self.read {
+            *planned = at.min(*planned);
+        }
+    }
+
+    /// Says a thing once, not each time that it is still so.
+    fn tell(&mut self, tell: Tell, next: &mut Vec<Next>) {
+        if self.told.replace(tell) != Some(tell) {
+            next.push(Next::Tell(tell));
+        }
+    }
+
+    /// Full jitter: anything up to a bound that doubles.
+    fn back_off(&mut self) -> Duration {
+        let (least, most) = self.pace.back_off;
+        let bound = least.saturating_mul(1 << self.tries.min(16)).min(most);
+        self.tries = self.tries.saturating_add(1);
+        self.between(Duration::ZERO, bound)
+    }
+
+    fn between(&mut self, least: Duration, most: Duration) -> Duration {
+        let spread = u64::try_from(most.saturating_sub(least).as_nanos()).unwrap_or(u64::MAX);
+        least + Duration::from_nanos(self.chance.u64(0..=spread))
+    }
+}
+
+#[cfg(test)]
+#[path = "protocol_tests.rs"]
+mod tests;
+#[cfg(test)]
+#[path = "world_tests.rs"]
+mod world;

@@ -1,0 +1,86 @@
+//! What a store says about itself.
+
+use serde::Serialize;
+
+/// How fresh a store is, at one moment. Durations are in milliseconds; no selector value is in it.
+///
+/// Serializes to an object of its own field names.
+#[non_exhaustive]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Status {
+    /// Whether a watch is open. Without one the last good set stays in force, each directive to its end.
+    pub connected: bool,
+    /// Since when there has been no watch; `None` while connected.
+    pub disconnected_ms: Option<u64>,
+    /// The slug of the last failure between the store and etcd, also one that is over.
+    pub last_fault: Option<&'static str>,
+    /// Up to which etcd revision the state of the key is known; 0 before the first answer.
+    pub revision: i64,
+    /// The document in force; `None` where the key is absent, or where none was ever accepted.
+    pub applied: Option<Applied>,
+    /// How old the document in force is: by the wall clock or by its lease, whichever says more.
+    pub age_ms: Option<u64>,
+    /// How long ago etcd last said what stands at the key.
+    pub confirmed_ms_ago: Option<u64>,
+    /// By how much the wall clock is ahead of what the document's lease says, to about a second; negative where it is
+    /// behind. `None` for a document that no publication dates.
+    pub clock_ahead_ms: Option<i64>,
+    /// Whether the key has not been confirmed for longer than a healthy etcd needs (65 s).
+    pub stale: bool,
+    /// What stands at the key and was not taken; the document in force is then an older one.
+    pub refused: Option<Refused>,
+    /// What has happened since the start.
+    pub counters: Counters,
+}
+
+/// The document in force.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct Applied {
+    /// The etcd revision that wrote it.
+    pub revision: i64,
+    /// The whole second since the Unix epoch at which it was published; `None` for a value put by hand or by a mirror.
+    pub publication_secs: Option<u64>,
+    /// How many of its directives have not ended.
+    pub directives: usize,
+    /// Its size.
+    pub bytes: usize,
+}
+
+/// A refused document.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct Refused {
+    /// The stable slug of the reason.
+    pub reason: &'static str,
+    /// The etcd revision that wrote it; 0 where it was too large to be received.
+    pub revision: i64,
+}
+
+/// Plain counters since the start, to export under names of your own.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize)]
+pub struct Counters {
+    /// Reads of the key that were sent, the regular re-reads included.
+    pub reads: u64,
+    /// Reads that failed.
+    pub failed_reads: u64,
+    /// How often the watch had to be started over.
+    pub restarts: u64,
+    /// Of these: because it was mute.
+    pub silences: u64,
+    /// Of these: because etcd cancelled or refused it.
+    pub cancellations: u64,
+    /// Watch events about the key that were news.
+    pub events: u64,
+    /// Events at or below the known revision.
+    pub repeated_events: u64,
+    /// Events about another key, which nobody asked for.
+    pub foreign_events: u64,
+    /// How often another history of etcd was followed: a restored, wiped or exchanged cluster.
+    pub histories: u64,
+    /// Documents that were applied, absences included.
+    pub applied: u64,
+    /// Documents that were refused.
+    pub refused: u64,
+}
