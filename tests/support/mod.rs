@@ -12,9 +12,10 @@
 )]
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
+use osproxy_core::{Clock, Instant, SystemClock};
 use osproxy_directives::document::{Accepted, DatedEntry, Publication};
 use serde_json::{Value, json};
 use testbed::deadline::eventually;
@@ -180,9 +181,30 @@ pub fn directive(name: &str, ttl: &str) -> Value {
 
 /// The wall clock's whole second.
 pub fn now_secs() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    SystemClock.unix_nanos() / 1_000_000_000
+}
+
+/// Measures how long something took.
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    pub fn start() -> Self {
+        Self(SystemClock.now())
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        SystemClock.now().saturating_duration_since(self.0)
+    }
+
+    /// Fails where more than `bound` has passed.
+    pub fn within(&self, bound: Duration, what: &str) -> Result<()> {
+        let took = self.elapsed();
+        ensure!(
+            took <= bound,
+            "{what} took {took:?}, at most {bound:?} is promised"
+        );
+        Ok(())
+    }
 }
 
 /// One condition of a status, as `True/Reason`.
