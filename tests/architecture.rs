@@ -21,9 +21,13 @@ const ROOMS: &[Room] = &[
     // How both ends live with etcd.
     shell("etcd").knows(&["document", "fleet"]),
     pure("etcd/keys").knows(&[]),
+    // The names of what goes wrong: reads etcd-client's errors, and does no I/O.
+    pure("etcd/fault").knows(&[]).and(&["etcd_client"]),
     // The reading end, embedded in a proxy. It does not know that there is a Kubernetes.
     shell("store").knows(&["document", "fleet", "etcd"]),
-    pure("store/protocol").knows(&["document", "fleet"]),
+    // Of etcd it knows the names of its faults.
+    pure("store/protocol").knows(&["document", "fleet", "etcd"]),
+    pure("store/holding").knows(&["document"]),
     pure("store/decision").knows(&["document"]),
     pure("store/status").knows(&["document", "fleet"]),
     // The custom resource: from a spec to what it means.
@@ -37,9 +41,17 @@ const ROOMS: &[Room] = &[
         .and(&["kube", "k8s_openapi"]),
     // The writing end. It does not know how a proxy reads.
     shell("operator").knows(&["document", "fleet", "etcd", "resource"]),
+    pure("operator/observe/inventory").knows(&["resource"]),
     pure("operator/plan").knows(&["document", "fleet", "resource"]),
     // Of etcd it knows how the keys are called, not how to reach it.
     pure("operator/publish/fence").knows(&["document", "etcd"]),
+    pure("operator/publish/decision").knows(&["document"]),
+    pure("operator/publish/owner").knows(&[]),
+    pure("operator/publish/pacing").knows(&[]),
+    pure("operator/publish/state").knows(&["document"]),
+    pure("operator/report/status")
+        .knows(&["resource"])
+        .and(&["k8s_openapi"]),
     // The command line, and the two doors.
     shell("cli").knows(&["document", "fleet", "etcd", "resource", "operator"]),
     shell("lib").knows(&[
