@@ -12,11 +12,16 @@
 )]
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use osproxy_core::{Clock, Instant, SystemClock};
+use osproxy_core::{
+    Clock, EndpointKind, Instant, PartitionId, PrincipalId, RequestId, SystemClock,
+};
+use osproxy_directives::EtcdDirectiveStore;
 use osproxy_directives::document::{Accepted, DatedEntry, Publication};
+use osproxy_observe::{DiagLevel, DirectiveStore, RequestAttrs};
 use serde_json::{Value, json};
 use testbed::deadline::eventually;
 use testbed::{ControlPlane, Etcd, EtcdOptions, Operator, OperatorOptions};
@@ -120,10 +125,16 @@ pub struct Document {
 }
 
 impl Document {
+    /// The ids in it; of a value that is no document, why not.
     pub fn ids(&self) -> Vec<String> {
-        let accepted = Accepted::from_bytes(&self.bytes).expect("our own document");
-        let entries = accepted.entries().iter();
-        entries.map(|relative| relative.entry.id.clone()).collect()
+        match Accepted::from_bytes(&self.bytes) {
+            Ok(accepted) => accepted
+                .entries()
+                .iter()
+                .map(|r| r.entry.id.clone())
+                .collect(),
+            Err(refusal) => vec![format!("<{refusal}>")],
+        }
     }
 
     pub fn publication(&self) -> Publication {
@@ -162,6 +173,72 @@ pub async fn put_by_hand(etcd: &Etcd, value: &str, lease: i64) -> Result<i64> {
     let options = etcd_client::PutOptions::new().with_lease(lease);
     let answer = client.put(KEY, value, Some(options)).await?;
     Ok(answer.header().context("no header")?.revision())
+}
+
+/// A store on the document of `etcd`, as a proxy embeds it.
+pub async fn store(etcd: &Etcd, clock: Arc<dyn Clock>) -> Result<EtcdDirectiveStore> {
+    Ok(EtcdDirectiveStore::connect(&etcd.endpoints(), KEY, clock).await?)
+}
+
+/// Whether `store` traces a request of tenant `acme` at `now`.
+pub fn traces(store: &EtcdDirectiveStore, now: Instant) -> bool {
+    let (tenant, principal) = (PartitionId::from("acme"), PrincipalId::from("svc"));
+    let request = RequestAttrs {
+        tenant: Some(&tenant),
+        index: "orders",
+        principal: &principal,
+        endpoint: EndpointKind::Search,
+    };
+    let id = RequestId::from("r-1");
+    let decided = store.decide(&request, now, &id).level;
+    assert_eq!(
+        decided,
+        store.load().evaluate(&request, now, &id),
+        "the two ways to ask"
+    );
+    decided != DiagLevel::Off
+}
+
+/// Clocks that a test sets: the wall may be wrong, and a process may be young.
+pub struct SkewedClock {
+    wall_ahead_nanos: i64,
+    started: Instant,
+}
+
+impl SkewedClock {
+    /// A process that starts now, on a machine whose wall clock is ahead by so many seconds, or behind.
+    pub fn new(wall_ahead_secs: i64) -> Arc<Self> {
+        Arc::new(Self {
+            wall_ahead_nanos: wall_ahead_secs * 1_000_000_000,
+            started: SystemClock.now(),
+        })
+    }
+}
+
+impl Clock for SkewedClock {
+    fn now(&self) -> Instant {
+        let age = SystemClock.now().saturating_duration_since(self.started);
+        osproxy_core::ManualClock::new().now().saturating_add(age)
+    }
+
+    fn unix_nanos(&self) -> u64 {
+        SystemClock
+            .unix_nanos()
+            .saturating_add_signed(self.wall_ahead_nanos)
+    }
+}
+
+/// Publishes by hand exactly as an operator does: under a publication's lease, which ends with the last directive.
+pub async fn publish_by_hand(etcd: &Etcd, id: &str, ttl_secs: u64, age_secs: u64) -> Result<u64> {
+    let second = now_secs() - age_secs;
+    let publication = Publication::new(second, fastrand::u16(..)).context("a second")?;
+    let lease_secs = i64::try_from(ttl_secs - age_secs)?;
+    let mut client = etcd.client().await?;
+    let options = etcd_client::LeaseGrantOptions::new().with_id(publication.lease_id());
+    client.lease_grant(lease_secs, Some(options)).await?;
+    let body = json!({"directives": [{"id": id, "level": "Shape", "ttl_secs": ttl_secs, "tenant": "acme"}]});
+    put_by_hand(etcd, &body.to_string(), publication.lease_id()).await?;
+    Ok(second + ttl_secs)
 }
 
 /// A good directive in the default namespace, for one tenant.

@@ -1,0 +1,152 @@
+//! Promise 3, **never blank by accident**: an outage, a malformed document, a fail-over or an operator restart keeps the last good
+//! set.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use osproxy_core::{Clock, SystemClock};
+use osproxy_directives::EtcdDirectiveStore;
+use osproxy_observe::DirectiveStore;
+use support::{Line, SOON, directive, store, traces};
+use testbed::eventually;
+
+/// Looks at a store every 10 ms: it must never be empty, and the end of its one long directive must never move.
+struct Sampler {
+    stop: Arc<AtomicBool>,
+    samples: Arc<AtomicU64>,
+    task: tokio::task::JoinHandle<Result<()>>,
+}
+
+impl Sampler {
+    fn start(store: EtcdDirectiveStore, end_secs: u64) -> Self {
+        let (stop, samples) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicU64::new(0)),
+        );
+        let (stopping, counted) = (Arc::clone(&stop), Arc::clone(&samples));
+        let task = tokio::spawn(async move {
+            while !stopping.load(Ordering::Relaxed) {
+                ensure!(!store.load().is_empty(), "an empty set");
+                // The end, by asking about requests of the future: on 100 ms before it, off 100 ms after.
+                let (now, wall) = (SystemClock.now(), SystemClock.unix_nanos());
+                let left = Duration::from_nanos((end_secs * 1_000_000_000).saturating_sub(wall));
+                let margin = Duration::from_millis(100);
+                let before = now.saturating_add(left.saturating_sub(margin));
+                let after = now.saturating_add(left + margin);
+                ensure!(traces(&store, before), "the end moved forward");
+                ensure!(!traces(&store, after), "the end moved back");
+                counted.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Ok(())
+        });
+        Self {
+            stop,
+            samples,
+            task,
+        }
+    }
+
+    async fn finish(self, at_least: u64) -> Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.await??;
+        let samples = self.samples.load(Ordering::Relaxed);
+        ensure!(samples >= at_least, "only {samples} samples");
+        Ok(())
+    }
+}
+
+/// How many restarts: ten in `make test`, fifty in `make soak`.
+fn rounds() -> usize {
+    std::env::var("SOAK_RESTARTS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(10)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rolling_restarts_of_two_replicas_blank_nothing_and_move_no_end() -> Result<()> {
+    let mut line = Line::start().await?;
+    line.operator.start_replica(&line.plane).await?;
+    line.operator.wait_ready().await?;
+    line.apply(&directive("kept", "1h")).await?;
+    let document = line.ids(&["default/kept"]).await?;
+    let end = document
+        .map(|d| d.end_secs("default/kept"))
+        .unwrap_or_default();
+    let reader = store(&line.etcd, Arc::new(SystemClock)).await?;
+    eventually("the reader to have it", SOON, async || {
+        ensure!(!reader.load().is_empty());
+        Ok(())
+    })
+    .await?;
+    let sampler = Sampler::start(reader, end);
+
+    for round in 0..rounds() {
+        let replica = line.operator.replica(round % 2);
+        if round % 4 < 2 {
+            replica.stop(Duration::from_secs(5)).await?;
+        } else {
+            replica.kill()?;
+        }
+        // Something to publish while nobody, or the other one, leads.
+        let name = format!("round-{round}");
+        let mut other = directive(&name, "1h");
+        other["spec"]["match"][0]["value"] = "globex".into();
+        line.apply(&other).await?;
+        replica.restart()?;
+        line.operator.wait_ready().await?;
+        line.ids(&["default/kept", &format!("default/{name}")])
+            .await?;
+        line.delete(&name).await?;
+    }
+    line.ids(&["default/kept"]).await?;
+    sampler.finish(100).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_of_either_server_and_a_malformed_document_blank_nothing() -> Result<()> {
+    let line = Line::start().await?;
+    line.apply(&directive("kept", "1h")).await?;
+    let document = line.ids(&["default/kept"]).await?;
+    let end = document
+        .map(|d| d.end_secs("default/kept"))
+        .unwrap_or_default();
+    let reader = store(&line.etcd, Arc::new(SystemClock)).await?;
+    let sampler = Sampler::start(reader.clone(), end);
+
+    line.etcd.kill()?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    ensure!(!reader.status().connected, "it says that it is cut off");
+    line.etcd.restart().await?;
+
+    line.plane.api_server().kill()?;
+    line.operator.replica(0).kill()?;
+    line.operator.replica(0).restart()?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    line.plane.restart_api_server().await?;
+    line.operator.wait_ready().await?;
+
+    line.operator.replica(0).pause()?;
+    line.etcd
+        .etcdctl(&["put", support::KEY, "{\"directives\": nonsense"])
+        .await?
+        .success()?;
+    eventually("the reader to refuse it", SOON, async || {
+        ensure!(reader.status().refused.is_some(), "{:?}", reader.status());
+        Ok(())
+    })
+    .await?;
+    line.operator.replica(0).resume()?;
+    line.ids(&["default/kept"]).await?;
+    eventually("the reader to be content", SOON, async || {
+        ensure!(reader.status().refused.is_none());
+        Ok(())
+    })
+    .await?;
+    sampler.finish(100).await
+}

@@ -1,0 +1,224 @@
+//! Promise 2, **never longer**: in our store no directive applies after its end: not after a reconnect, a restart of the proxy, of
+//! the operator or of etcd, nor a republish of its neighbours. Not when the operator is gone for good.
+
+mod support;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use osproxy_core::{Clock, SystemClock};
+use osproxy_directives::EtcdDirectiveStore;
+use support::{
+    Line, SOON, SkewedClock, Stopwatch, directive, document, now_secs, publish_by_hand, store,
+    traces,
+};
+use testbed::{Attributes, Etcd, EtcdOptions, Proxy, ProxyOptions, eventually};
+
+/// Watches a store until it stops tracing; says how many milliseconds after `end_secs` of the real wall clock that was.
+async fn ends(store: &EtcdDirectiveStore, clock: &dyn Clock, end_secs: u64) -> Result<i64> {
+    eventually("the directive to end", SOON, async || {
+        ensure!(!traces(store, clock.now()), "still on");
+        Ok(())
+    })
+    .await?;
+    let late = i128::from(SystemClock.unix_nanos()) / 1_000_000 - i128::from(end_secs) * 1_000;
+    Ok(i64::try_from(late)?)
+}
+
+fn is_on_time(late_ms: i64) -> Result<()> {
+    ensure!(
+        (-20..=500).contains(&late_ms),
+        "it ended {late_ms} ms after its end"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn with_the_operator_killed_a_directive_ends_in_every_store_and_leaves_etcd_within_its_lease()
+-> Result<()> {
+    let line = Line::start().await?;
+    let early = store(&line.etcd, Arc::new(SystemClock)).await?;
+    line.apply(&directive("short", "5s")).await?;
+    let end = line
+        .ids(&["default/short"])
+        .await?
+        .map(|d| d.end_secs("default/short"));
+    let end = end.unwrap_or_default();
+    line.operator.replica(0).kill()?;
+    ensure!(traces(&early, SystemClock.now()), "it is on until then");
+    let late = store(&line.etcd, Arc::new(SystemClock)).await?;
+    is_on_time(ends(&early, &SystemClock, end).await?)?;
+    is_on_time(ends(&late, &SystemClock, end).await?)?;
+    // etcd looks for ended leases every half second, and gives one at least twice its election timeout.
+    eventually("the key to be gone", Duration::from_secs(6), async || {
+        ensure!(document(&line.etcd).await?.is_none(), "still there");
+        Ok(())
+    })
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_ended_directive_stays_ended_for_a_proxy_that_joins_afterwards_and_across_a_restart_of_etcd()
+-> Result<()> {
+    let etcd = Etcd::start(EtcdOptions::new()).await?;
+    let end = publish_by_hand(&etcd, "ops/a", 4, 0).await?;
+    let before = store(&etcd, Arc::new(SystemClock)).await?;
+    ensure!(traces(&before, SystemClock.now()));
+    is_on_time(ends(&before, &SystemClock, end).await?)?;
+    // A restart gives every lease its full time again, so the document is back for a while.
+    etcd.kill()?;
+    etcd.restart().await?;
+    let joined = store(&etcd, Arc::new(SystemClock)).await?;
+    let watched = Stopwatch::start();
+    while watched.elapsed() < Duration::from_secs(3) {
+        ensure!(!traces(&before, SystemClock.now()), "it came back to life");
+        ensure!(
+            !traces(&joined, SystemClock.now()),
+            "it lives for whoever joins"
+        );
+        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_lease_stretched_by_a_change_of_etcds_leader_stretches_no_directive() -> Result<()> {
+    let etcd = Etcd::start(EtcdOptions::new().members(3)).await?;
+    let end = publish_by_hand(&etcd, "ops/a", 8, 0).await?;
+    let reader = store(&etcd, Arc::new(SystemClock)).await?;
+    ensure!(traces(&reader, SystemClock.now()));
+    tokio::time::sleep(Duration::from_secs((end - 3).saturating_sub(now_secs()))).await;
+    etcd.member(etcd.leader().await?).kill()?;
+    is_on_time(ends(&reader, &SystemClock, end).await?)?;
+    eventually("a leader", SOON, async || etcd.leader().await).await?;
+    let stretched = eventually("the key past its end", SOON, async || {
+        // One member is dead: a client may pick it.
+        document(&etcd).await
+    })
+    .await?;
+    ensure!(
+        stretched.is_some(),
+        "the lease was not stretched, so this proves nothing"
+    );
+    let joined = store(&etcd, Arc::new(SystemClock)).await?;
+    ensure!(
+        !traces(&joined, SystemClock.now()),
+        "it lives for whoever joins"
+    );
+    ensure!(!traces(&reader, SystemClock.now()), "it came back to life");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_proxy_that_was_stopped_past_the_end_answers_its_first_request_without_the_directive()
+-> Result<()> {
+    let etcd = Etcd::start(EtcdOptions::new()).await?;
+    let binary = PathBuf::from(env!("CARGO_BIN_EXE_osproxy-directives"));
+    let binary = binary
+        .parent()
+        .map(|dir| dir.join("examples/proxy"))
+        .unwrap_or_default();
+    let proxy = Proxy::start(ProxyOptions::new(binary, etcd.endpoints())).await?;
+    publish_by_hand(&etcd, "ops/a", 4, 0).await?;
+    let request = Attributes::new("acme", "orders");
+    eventually("the proxy to have it", SOON, async || {
+        ensure!(!proxy.decide(&request).await?.is_off(), "off");
+        Ok(())
+    })
+    .await?;
+    proxy.process().pause()?;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    proxy.process().resume()?;
+    ensure!(
+        proxy.decide(&request).await?.is_off(),
+        "the first request after it was still traced"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wall_clock_an_hour_ahead_ends_a_directive_early_and_says_so() -> Result<()> {
+    let etcd = Etcd::start(EtcdOptions::new()).await?;
+    publish_by_hand(&etcd, "ops/a", 600, 0).await?;
+    let clock = SkewedClock::new(3_600);
+    let reader = store(&etcd, clock.clone()).await?;
+    ensure!(
+        !traces(&reader, clock.now()),
+        "when in doubt a directive is off"
+    );
+    let ahead = reader.status().clock_ahead_ms.unwrap_or_default();
+    ensure!(
+        (3_597_000..=3_603_000).contains(&ahead),
+        "status says {ahead} ms"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wall_clock_an_hour_behind_leaves_the_end_to_the_lease_and_says_so() -> Result<()> {
+    let etcd = Etcd::start(EtcdOptions::new()).await?;
+    let end = publish_by_hand(&etcd, "ops/a", 6, 0).await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let clock = SkewedClock::new(-3_600);
+    let reader = store(&etcd, clock.clone()).await?;
+    ensure!(traces(&reader, clock.now()));
+    let behind = reader.status().clock_ahead_ms.unwrap_or_default();
+    ensure!(
+        (-3_603_000..=-3_597_000).contains(&behind),
+        "status says {behind} ms"
+    );
+    // The lease is told in whole seconds, so the end by it is up to two seconds late, and never more.
+    let late = ends(&reader, &*clock, end).await?;
+    ensure!(
+        (-20..=2_500).contains(&late),
+        "it ended {late} ms after its end"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_process_younger_than_the_document_ends_it_on_time() -> Result<()> {
+    let etcd = Etcd::start(EtcdOptions::new()).await?;
+    let end = publish_by_hand(&etcd, "ops/a", 10_004, 10_000).await?;
+    let clock = SkewedClock::new(0);
+    let reader = store(&etcd, clock.clone()).await?;
+    ensure!(traces(&reader, clock.now()));
+    is_on_time(ends(&reader, &*clock, end).await?)
+}
+
+#[tokio::test]
+async fn a_republish_of_its_neighbours_does_not_move_an_end() -> Result<()> {
+    let line = Line::start().await?;
+    let reader = store(&line.etcd, Arc::new(SystemClock)).await?;
+    line.apply(&directive("short", "12s")).await?;
+    let end = line
+        .ids(&["default/short"])
+        .await?
+        .map(|d| d.end_secs("default/short"));
+    let end = end.unwrap_or_default();
+    let mut publications = 0;
+    while now_secs() < end - 2 {
+        let name = format!("neighbour-{publications}");
+        let mut neighbour = directive(&name, "1h");
+        neighbour["spec"]["match"][0]["value"] = "globex".into();
+        line.apply(&neighbour).await?;
+        publications += 1;
+        eventually("the neighbour", SOON, async || {
+            let document = line.document().await?;
+            let ids = document.iter().flat_map(support::Document::ids);
+            ensure!(ids.count() == publications + 1);
+            Ok(())
+        })
+        .await?;
+        let moved = line.document().await?.map(|d| d.end_secs("default/short"));
+        ensure!(moved == Some(end), "the end moved to {moved:?}");
+        ensure!(traces(&reader, SystemClock.now()), "off before its end");
+    }
+    ensure!(publications >= 3, "only {publications} publications");
+    is_on_time(ends(&reader, &SystemClock, end).await?)?;
+    Ok(())
+}
