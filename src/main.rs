@@ -1,7 +1,9 @@
 //! The binary: everything is in the library.
 
+use std::process::ExitCode;
+
 use clap::Parser as _;
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     osproxy_directives::cli::Cli::parse().run()
 }

@@ -5,6 +5,9 @@ mod crd;
 mod etcd;
 mod import;
 mod operator;
+mod validate;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -26,19 +29,26 @@ enum Command {
     Import(import::Arguments),
     /// Run the operator: publish the DiagnosticsDirective resources of a cluster to etcd.
     Operator(operator::Arguments),
+    /// Check manifests of DiagnosticsDirectives as API server and operator would, without a cluster.
+    Validate(validate::Arguments),
 }
 
 impl Cli {
-    /// Runs the command.
+    /// Runs the command and returns its exit status.
     ///
     /// # Errors
     /// What a person has to know about why it failed.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
-            Command::Adopt(arguments) => adopt::run(arguments),
-            Command::Crd => crd::run(),
-            Command::Import(arguments) => import::run(arguments),
-            Command::Operator(arguments) => operator::run(arguments),
+Command::Adopt(arguments) => adopt::run(arguments).map(done),
+            Command::Crd => crd::run().map(done),
+            Command::Import(arguments) => import::run(arguments).map(done),
+            Command::Operator(arguments) => operator::run(arguments).map(done),
+            Command::Validate(arguments) => validate::run(&arguments),
         }
     }
+}
+
+fn done((): ()) -> ExitCode {
+    ExitCode::SUCCESS
 }

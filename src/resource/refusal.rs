@@ -116,6 +116,14 @@ impl Refusal {
             message: message.into(),
         }
     }
+
+    /// Where the fault is, as a path such as `spec.match[0].value`; `None` where it is in no single place. A message
+    /// names it first and in backticks, so that people and editors find the same place.
+    #[must_use]
+    pub fn field(&self) -> Option<&str> {
+        let path = self.message.split('`').nth(1)?;
+        (path.starts_with("spec") || path.starts_with("metadata")).then_some(path)
+    }
 }
 
 impl fmt::Display for Refusal {
@@ -151,6 +159,15 @@ mod tests {
         assert_eq!(shown("a\u{1b}[31mb\nc"), "a??31mb?c");
         assert_eq!(shown(&"x".repeat(65)), format!("{}…", "x".repeat(64)));
         assert_eq!(shown(&"x".repeat(64)), "x".repeat(64));
+    }
+
+    #[test]
+    fn a_message_says_first_where_the_fault_is() {
+        let at = |message| Refusal::new(Reason::WrongType, message);
+        let fault = at("`spec.match[1].value` is null; `spec.match` is a list");
+        assert_eq!(fault.field(), Some("spec.match[1].value"));
+        assert_eq!(at("see `kubectl explain diag`").field(), None);
+        assert_eq!(at("all of it").field(), None);
     }
 
     #[test]

@@ -2,7 +2,11 @@
 //!
 //! Shares are max-min fair between namespaces: the namespace that uses least so far is served next, so one
 //! that asks for much takes room only from itself once everybody else is served. Within a namespace what was there first
-//! stays. What does not fit does not block what is smaller. Nothing is ever truncated.
+//! stays, and between namespaces that use equally much what was there first goes first. What does not fit does not block
+//! what is smaller. Nothing is ever truncated.
+//!
+//! The choice has no memory, so that a restart or a fail-over makes the same one. Hence when something ends, an older
+//! entry that was too large before can take the room of a younger one that fitted; the younger one's verdict says so.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -68,11 +72,21 @@ pub(super) fn admit<'a>(
         let queue = queues.entry(candidate.id.namespace.as_str()).or_default();
         queue.push_back(candidate);
     }
-    let mut turns: BinaryHeap<Reverse<(u64, &'a str)>> =
-        queues.keys().map(|name| Reverse((0, *name))).collect();
+    // Between equals age decides, not the name: a newcomer does not push out what was there.
+    let turn = |used: u64, name: &'a str, queue: &VecDeque<Candidate<'a>>| {
+        let next = queue.front()?;
+        Some(Reverse((used, next.since_secs, name)))
+    };
+    let mut turns: BinaryHeap<_> = queues
+        .iter()
+        .filter_map(|(name, queue)| turn(0, name, queue))
+        .collect();
     let mut admitted = Vec::new();
-    while let Some(Reverse((used, namespace))) = turns.pop() {
-        let Some(candidate) = queues.get_mut(namespace).and_then(VecDeque::pop_front) else {
+    while let Some(Reverse((used, _, namespace))) = turns.pop() {
+        let Some(queue) = queues.get_mut(namespace) else {
+            continue;
+        };
+        let Some(candidate) = queue.pop_front() else {
             continue;
         };
         let bytes = sized(&candidate);
@@ -83,8 +97,8 @@ pub(super) fn admit<'a>(
             bytes_left -= bytes;
             share += cost(bytes, limits);
         }
+        turns.extend(turn(share, namespace, queue));
         admitted.push((candidate, fits));
-        turns.push(Reverse((share, namespace)));
     }
     admitted
 }
@@ -97,3 +111,7 @@ fn cost(bytes: usize, limits: &Limits) -> u64 {
     };
     part(bytes, limits.max_document_bytes).max(part(1, limits.max_directives))
 }
+
+#[cfg(test)]
+#[path = "budget_tests.rs"]
+mod tests;

@@ -1,0 +1,11 @@
+//! Promise 1, never wider: no input, however malformed, makes a directive apply to more requests than its author
+//! wrote.
+
+mod tables;
+
+#[path = "never_wider/generated.rs"]
+mod generated;
+#[path = "never_wider/wire_properties.rs"]
+mod wire_properties;
+#[path = "never_wider/wire_table.rs"]
+mod wire_table;
