@@ -1,4 +1,4 @@
-//! The smallest HTTP client that does: one request, one connection.
+//! The smallest HTTP client that does.
 
 use std::time::Duration;
 
@@ -6,8 +6,10 @@ use anyhow::{Context, Result, bail};
 use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 /// An endpoint on loopback that does not answer in this time is stuck.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -39,41 +41,76 @@ impl Response {
 /// # Errors
 /// When nobody answers, or not within ten seconds. A status other than 200 is not an error.
 pub async fn get(url: &str, headers: &[(&str, &str)]) -> Result<Response> {
-    tokio::time::timeout(LIMIT, exchange(url, headers))
-        .await
-        .with_context(|| format!("GET {url}: no answer in {LIMIT:?}"))?
-        .with_context(|| format!("GET {url}"))
+    let exchange = async {
+        let uri: Uri = url.parse()?;
+        let target = uri.path_and_query().map_or("/", |path| path.as_str());
+        Connection::open(url).await?.get(target, headers).await
+    };
+    exchange.await.with_context(|| format!("GET {url}"))
 }
 
-async fn exchange(url: &str, headers: &[(&str, &str)]) -> Result<Response> {
-    let uri: Uri = url.parse()?;
-    let authority = uri
-        .authority()
-        .context("the address has no host")?
-        .to_string();
-    let target = uri.path_and_query().map_or("/", |path| path.as_str());
-    let mut request = Request::get(target).header(http::header::HOST, &authority);
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let stream = TcpStream::connect(&authority).await?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let answer = async {
-        let response = sender
-            .send_request(request.body(Empty::<Bytes>::new())?)
-            .await?;
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
-        anyhow::Ok(Response {
-            status,
-            body: String::from_utf8_lossy(&body).into_owned(),
+/// One connection that is asked again and again: for whoever measures when an answer changes.
+#[derive(Debug)]
+pub struct Connection {
+    authority: String,
+    sender: SendRequest<Empty<Bytes>>,
+    driver: JoinHandle<()>,
+}
+
+impl Connection {
+    /// Connects to the host and port of `url`.
+    ///
+    /// # Errors
+    /// When nobody accepts within ten seconds.
+    pub async fn open(url: &str) -> Result<Self> {
+        let uri: Uri = url.parse()?;
+        let authority = uri
+            .authority()
+            .context("the address has no host")?
+            .to_string();
+        let stream = within_limit(TcpStream::connect(&authority)).await??;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        Ok(Self {
+            authority,
+            sender,
+            // Why a connection ended the request that it was needed for says itself.
+            driver: tokio::spawn(async { drop(connection.await) }),
         })
-    };
-    // The connection has to be driven while the answer is awaited; whichever ends first decides.
-    tokio::pin!(answer);
-    tokio::select! {
-        answer = &mut answer => answer,
-        ended = connection => { ended?; answer.await }
     }
+
+    /// Asks for a path.
+    ///
+    /// # Errors
+    /// As [`get`].
+    pub async fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Result<Response> {
+        let mut request = Request::get(path).header(http::header::HOST, &self.authority);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Empty::new())?;
+        let exchange = async {
+            self.sender.ready().await?;
+            let response = self.sender.send_request(request).await?;
+            let status = response.status();
+            let body = response.into_body().collect().await?.to_bytes();
+            anyhow::Ok(Response {
+                status,
+                body: String::from_utf8_lossy(&body).into_owned(),
+            })
+        };
+        within_limit(exchange).await?
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+async fn within_limit<T>(work: impl Future<Output = T>) -> Result<T> {
+    tokio::time::timeout(LIMIT, work)
+        .await
+        .with_context(|| format!("no answer in {LIMIT:?}"))
 }

@@ -18,27 +18,31 @@
 //!
 //! From the bottom up: [`deadline`] waits, [`scratch`] owns directories and the watchdog, [`ports`]
 //! finds addresses, [`process`] runs servers, [`command`] runs tools, [`assets`] finds the
-//! binaries. On these stand [`etcd`], [`kube`], [`operator`], [`proxy`] and [`fault`].
+//! binaries. On these stand [`etcd`], [`kube`], [`operator`], [`proxy`] and [`fault`]; all of them
+//! together are a [`system`], which [`demo`] and [`playground`] show to a person.
 
 pub mod assets;
 pub mod command;
 pub mod deadline;
+pub mod demo;
 pub mod etcd;
 pub mod fault;
 pub mod http;
 pub mod kube;
 pub mod operator;
+pub mod playground;
 pub mod ports;
 pub mod process;
 pub mod proxy;
 pub mod scratch;
+pub mod stage;
+pub mod system;
 
 pub use command::Output;
 pub use deadline::eventually;
 pub use etcd::{Etcd, EtcdOptions, Member};
-
-pub use kube::{ControlPlane, ControlPlaneOptions};
-
 pub use fault::{Cut, Direction, FaultProxy};
+pub use kube::{ControlPlane, ControlPlaneOptions};
 pub use operator::{Operator, OperatorOptions};
 pub use proxy::{Attributes, Proxy, ProxyOptions};
+pub use system::{System, SystemOptions};

@@ -271,7 +271,9 @@ impl Process {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    fn log_excerpt(&self) -> String {
+    /// The first and the last lines of its log: why it ended, as a rule.
+    #[must_use]
+    pub fn log_excerpt(&self) -> String {
         let text = self.log_text().unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         match lines.len().checked_sub(FIRST_LINES + LAST_LINES) {

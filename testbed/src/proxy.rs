@@ -1,9 +1,9 @@
 //! The example proxy, which embeds the store: what a request is answered with.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -13,6 +13,8 @@ use crate::scratch::Scratch;
 
 /// The start waits for etcd's answer, which the store bounds.
 const READY_WITHIN: Duration = Duration::from_secs(30);
+/// Between two questions of [`Proxy::until`]: what it measures is late by at most this and an answer.
+const ASK_AGAIN: Duration = Duration::from_millis(1);
 /// What the proxy prints once it listens, with its address behind it.
 const LISTENING: &str = "listening on ";
 
@@ -107,6 +109,24 @@ impl<'a> Attributes<'a> {
         self.request_id = Some(id);
         self
     }
+
+    fn path(&self) -> String {
+        format!("/{}/{}", self.index, self.endpoint)
+    }
+
+    fn headers(&self) -> Vec<(&'static str, &'a str)> {
+        let optional = [
+            ("x-principal", self.principal),
+            ("x-request-id", self.request_id),
+        ];
+        let mut headers = vec![("x-tenant", self.tenant)];
+        headers.extend(
+            optional
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+        headers
+    }
 }
 
 /// What the proxy decided about one request.
@@ -139,6 +159,18 @@ pub struct Directives {
     pub directives: Vec<Value>,
 }
 
+/// When a proxy gave an answer that was waited for, by both clocks.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Moment {
+    /// By the clock that only goes forward.
+    pub instant: Instant,
+    /// By the clock that people read.
+    pub wall: SystemTime,
+    /// The answer.
+    pub decision: Decision,
+}
+
 /// A running proxy. Dropping it kills it.
 #[derive(Debug)]
 pub struct Proxy {
@@ -155,12 +187,9 @@ impl Proxy {
     pub async fn start(options: ProxyOptions) -> Result<Self> {
         let scratch = Scratch::new(&options.name)?;
         let launch = Launch::new(&options.binary)
-            .arg(format!(
-                "--etcd-endpoints={}",
-                options.etcd_endpoints.join(",")
-            ))
-            .arg(format!("--etcd-directives-key={}", options.directives_key))
-            .arg("--listen=127.0.0.1:0")
+            .args(["--etcd-endpoints", &options.etcd_endpoints.join(",")])
+            .args(["--etcd-directives-key", &options.directives_key])
+            .args(["--listen", "127.0.0.1:0"])
             .args(&options.args);
         let log = scratch.join(&format!("{}.log", options.name));
         let process = Process::start(&options.name, launch, log)?;
@@ -189,16 +218,44 @@ impl Proxy {
     /// # Errors
     /// When the proxy does not answer, or answers something else.
     pub async fn decide(&self, request: &Attributes<'_>) -> Result<Decision> {
-        let mut headers = vec![("x-tenant", request.tenant)];
-        headers.extend(
-            request
-                .principal
-                .map(|principal| ("x-principal", principal)),
-        );
-        headers.extend(request.request_id.map(|id| ("x-request-id", id)));
-        let url = format!("{}/{}/{}", self.endpoint, request.index, request.endpoint);
-        let body = http::get(&url, &headers).await?.success()?;
-        serde_json::from_str(&body).context("the proxy's answer is no decision")
+        let url = format!("{}{}", self.endpoint, request.path());
+        decision(http::get(&url, &request.headers()).await?)
+    }
+
+    /// Asks about `request` every millisecond until the answer is `wanted`, and says when that
+    /// answer came.
+    ///
+    /// # Errors
+    /// At once when the proxy does not answer; after `within`, the last answer. The end of its log
+    /// comes along.
+    pub async fn until(
+        &self,
+        request: &Attributes<'_>,
+        within: Duration,
+        wanted: impl Fn(&Decision) -> bool,
+    ) -> Result<Moment> {
+        let asking = async {
+            let (path, headers) = (request.path(), request.headers());
+            let mut connection = http::Connection::open(&self.endpoint).await?;
+            let start = Instant::now();
+            loop {
+                let answer = decision(connection.get(&path, &headers).await?)?;
+                if wanted(&answer) {
+                    return Ok(Moment {
+                        instant: Instant::now(),
+                        wall: SystemTime::now(),
+                        decision: answer,
+                    });
+                }
+                if start.elapsed() > within {
+                    bail!("after {within:?} it still decides {}", answer.level);
+                }
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+        };
+        asking
+            .await
+            .with_context(|| format!("{} at {}", self.process.name(), self.endpoint))
     }
 
     /// What it knows.
@@ -211,6 +268,10 @@ impl Proxy {
             .success()?;
         serde_json::from_str(&body).context("the proxy's answer is no list of directives")
     }
+}
+
+fn decision(answer: http::Response) -> Result<Decision> {
+    serde_json::from_str(&answer.success()?).context("the proxy's answer is no decision")
 }
 
 /// Finds the address that the last start printed. The port is chosen by the kernel, for the
