@@ -11,6 +11,10 @@ CRD := crds/diagnosticsdirective.yaml
 # cores only turn the waiting of one into the time-out of another.
 export RUST_TEST_THREADS ?= 2
 
+# Always built together: cargo gives a dependency the features that the chosen packages ask for, and would
+# build the large ones anew for each other choice.
+PROGRAMS := --workspace --bins --examples
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -30,13 +34,13 @@ test: servers ## Run every test, against real servers
 	cargo test --workspace --no-fail-fast
 
 .PHONY: lint
-lint: prerequisites ## Check format, lints, documentation, dependencies and generated files
+lint: built ## Check format, lints, documentation, dependencies and generated files
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- --deny warnings
 	cargo clippy --lib --no-default-features --features store -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps
 	hack/deny
-	@cargo run --quiet -- crd | diff --unified $(CRD) - \
+	@$(TARGET)/debug/osproxy-directives crd | diff --unified $(CRD) - \
 		|| { echo '$(CRD) is not what the code says; `make crd` writes it anew' >&2; exit 1; }
 
 .PHONY: bench
@@ -44,9 +48,10 @@ bench: servers ## Measure, beside the reference
 	cargo bench --bench '*'
 
 .PHONY: crd
-crd: prerequisites ## Write the CustomResourceDefinition from its Rust type
-	@cargo run --quiet -- crd > $(CRD).new || { rm -f $(CRD).new; exit 1; }
+crd: built ## Write the CustomResourceDefinition from its Rust type
+	@$(TARGET)/debug/osproxy-directives crd > $(CRD).new || { rm -f $(CRD).new; exit 1; }
 	@mv $(CRD).new $(CRD)
+	@cp $(CRD) charts/osproxy-directives/files/
 
 .PHONY: mutants
 mutants: servers ## Take each defence out and see its test notice (ONLY=name for one)
@@ -54,14 +59,16 @@ mutants: servers ## Take each defence out and see its test notice (ONLY=name for
 
 # What the demo and the playground run, and the servers that they run against.
 .PHONY: programs
-programs: servers
-	@cargo build --bin osproxy-directives --example proxy
-	@cargo build --package testbed --bins
+programs: servers built
 
 # Built once for this user, from the Go modules pinned in testbed/servers.
 .PHONY: servers
-servers: prerequisites
-	@cargo run --quiet --package testbed --bin servers > /dev/null
+servers: built
+	@$(TARGET)/debug/servers > /dev/null
+
+.PHONY: built
+built: prerequisites
+	@cargo build $(PROGRAMS)
 
 .PHONY: prerequisites
 prerequisites:
