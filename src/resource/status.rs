@@ -166,7 +166,7 @@ fn conditions_schema(_: &mut SchemaGenerator) -> Schema {
                 },
                 "status": {
                     "type": "string",
-                    "description": "Whether it holds.",
+                    "description": "Whether it holds: True, False or Unknown.",
                     "enum": ["True", "False", "Unknown"],
                 },
                 "observedGeneration": {
