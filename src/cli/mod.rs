@@ -40,7 +40,7 @@ impl Cli {
     /// What a person has to know about why it failed.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
-Command::Adopt(arguments) => adopt::run(arguments).map(done),
+            Command::Adopt(arguments) => adopt::run(arguments).map(done),
             Command::Crd => crd::run().map(done),
             Command::Import(arguments) => import::run(arguments).map(done),
             Command::Operator(arguments) => operator::run(arguments).map(done),
