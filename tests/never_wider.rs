@@ -10,6 +10,8 @@ mod client;
 mod generated;
 #[path = "never_wider/manifests.rs"]
 mod manifests;
+#[path = "never_wider/reference.rs"]
+mod reference;
 #[path = "never_wider/wire_properties.rs"]
 mod wire_properties;
 #[path = "never_wider/wire_table.rs"]
