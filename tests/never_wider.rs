@@ -6,6 +6,8 @@ mod tables;
 
 #[path = "never_wider/client.rs"]
 mod client;
+#[path = "never_wider/engine.rs"]
+mod engine;
 #[path = "never_wider/generated.rs"]
 mod generated;
 #[path = "never_wider/manifests.rs"]

@@ -30,11 +30,8 @@ async fn the_reference_reader_answers_on_our_documents_as_our_store_does() -> Re
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let endpoints = etcd.endpoints();
         let ours = EtcdDirectiveStore::connect(&endpoints, key.as_str(), Arc::clone(&clock));
-        let theirs = osproxy_etcd::EtcdDirectiveStore::connect(
-            &endpoints,
-            key.clone(),
-            Arc::clone(&clock),
-        );
+        let theirs =
+            osproxy_etcd::EtcdDirectiveStore::connect(&endpoints, key.clone(), Arc::clone(&clock));
         let (ours, theirs) = (ours.await?, theirs.await?);
         assert_eq!(theirs.load().len(), entries.len(), "{name}: it reads all");
 
