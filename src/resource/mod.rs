@@ -19,7 +19,7 @@ mod window;
 pub use crd::{
     DiagnosticsDirective, DiagnosticsDirectiveSpec, MatchItem, PrintError, yaml as crd_yaml,
 };
-pub use parse::{Directive, parse};
+pub use parse::{Directive, parse, parse_object};
 pub use refusal::{Reason, Refusal};
 pub use status::{DiagnosticsDirectiveStatus, Proxies, State, sample, target_summary};
 pub use window::{Phase, Window, parse_duration_millis, parse_time};

@@ -15,7 +15,7 @@ use osproxy_observe::DiagLevel;
 use serde_json::Value;
 
 use super::fields::Fields;
-use super::refusal::{Reason, Refusal};
+use super::refusal::{Reason, Refusal, shown};
 use super::vocabulary::{
     ENDPOINTS, LEVELS, MATCH_FIELDS, MATCH_KEYS, MAX_ACTIVE_FROM_CHARS, MAX_COMMENT_CHARS,
     MAX_CREATED_BY_CHARS, MAX_NAME_CHARS, MAX_SAMPLE_PER_MILLE, MAX_TTL_CHARS, MAX_TTL_SECS,
@@ -114,6 +114,35 @@ pub fn parse(
         created_by: created_by.map(str::to_owned),
         comment: comment.map(str::to_owned),
     })
+}
+
+/// Reads a whole resource, as [`parse`] does. `data` is what the API server hands out beside `apiVersion`, `kind` and
+/// `metadata`.
+///
+/// The definition that is shipped lets nothing stand beside `spec`. Under one that was loosened by hand a
+/// `suspend: true` that slipped out of the spec would be there, and be overlooked.
+///
+/// # Errors
+/// As [`parse`], and for any member but `spec` and `status`.
+pub fn parse_object(
+    namespace: &str,
+    name: &str,
+    created_secs: u64,
+    data: &Value,
+) -> Result<Directive, Refusal> {
+    let beside = |member: &&String| !["spec", "status"].contains(&member.as_str());
+    let members = data.as_object();
+    if let Some(member) = members.and_then(|members| members.keys().filter(beside).min()) {
+        return Err(Refusal::new(
+            Reason::UnknownField,
+            format!(
+                "`{}` stands beside `spec`, where nothing is read; write it inside of `spec`, or take it away",
+                shown(member)
+            ),
+        ));
+    }
+    let spec = data.get("spec").unwrap_or(&Value::Null);
+    parse(namespace, name, created_secs, spec)
 }
 
 /// What `match` or `allRequests` says. With neither there is no target: the empty selector, which is every request on

@@ -409,3 +409,16 @@ fn a_directive_does_not_tell_its_target_to_a_log() {
     let spec = spec_with(&json!({"comment": "canary", "createdBy": "canary"}));
     assert!(!format!("{:?}", read(&spec).unwrap()).contains("canary"));
 }
+
+#[test]
+fn a_member_beside_the_spec_is_not_overlooked() {
+    let spec = serde_json::json!({"allRequests": true, "level": "Shape", "samplePerMille": 1, "ttl": "1m"});
+    let whole = serde_json::json!({"spec": spec, "status": null});
+    assert!(parse_object("ns", "name", 0, &whole).is_ok());
+    let beside = serde_json::json!({"spec": spec, "suspend": true});
+    let refusal = parse_object("ns", "name", 0, &beside).unwrap_err();
+    assert_eq!(refusal.reason, Reason::UnknownField);
+    assert!(refusal.message.contains("`suspend`"));
+    let without = parse_object("ns", "name", 0, &serde_json::json!({})).unwrap_err();
+    assert_eq!(without.reason, Reason::SpecNotAnObject);
+}

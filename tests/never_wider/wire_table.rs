@@ -1,9 +1,11 @@
 //! The table of documents: what each is taken for, and what the accepted ones decide.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use osproxy_core::{Clock, ManualClock};
 use osproxy_directives::document::Accepted;
+use osproxy_directives::store::EtcdDirectiveStore;
 use osproxy_observe::{DirectiveSet, decode_directive_set};
 
 use crate::tables::wire::{ROWS, Row, Shared, Verdict};
@@ -26,19 +28,28 @@ fn the_table_is_as_large_as_it_has_to_be() {
 #[test]
 fn an_accepted_document_decides_what_its_row_says_and_nothing_else() {
     let mut rng = Rng::seeded(0x5eed_0001);
-    let clock = ManualClock::new();
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
     for row in ROWS {
         let Some(column) = column(row) else { continue };
         let accepted = Accepted::from_bytes(row.document)
             .unwrap_or_else(|refusal| panic!("{}: {refusal}", row.name));
         let strict =
             DirectiveSet::from_directives(accepted.directives_at(Duration::ZERO, clock.now()));
-        let shared = decode_directive_set(row.document, &clock)
+        let shared = decode_directive_set(row.document, clock.as_ref())
             .unwrap_or_else(|slug| panic!("{}: the shared decoder says {slug}", row.name));
+        let store = EtcdDirectiveStore::from_document(row.document, Arc::clone(&clock))
+            .unwrap_or_else(|refusal| panic!("{}: the store says {refusal}", row.name));
         for request in requests(&mut rng, column, REQUESTS) {
             let expected = oracle(column, &request);
             let by_strict = decided(&strict, clock.now(), &request);
             let by_shared = decided(&shared, clock.now(), &request);
+            let by_store = store.decide(&request.attrs(), clock.now(), &request.id);
+            let by_store = Said {
+                level: by_store.level,
+                ring_buffer: by_store.ring_buffer,
+                capture: by_store.capture,
+            };
+            assert_eq!(by_store, expected, "{}: {request:?}", row.name);
             assert_eq!(by_strict, expected, "{}: {request:?}", row.name);
             assert_eq!(by_shared, expected, "{}: {request:?}", row.name);
         }

@@ -9,6 +9,7 @@
 use osproxy_core::{EndpointKind, Instant, PartitionId, PrincipalId, RequestId};
 use osproxy_observe::{DiagLevel, DirectiveSet, RequestAttrs};
 
+pub(crate) mod manifests;
 pub(crate) mod rng;
 pub(crate) mod wire;
 
@@ -75,6 +76,36 @@ impl On {
     pub(crate) const fn capture(mut self) -> Self {
         self.capture = true;
         self
+    }
+
+    /// Every request of tenant acme.
+    pub(crate) const fn of_acme() -> Self {
+        on(DiagLevel::Shape).tenant("acme")
+    }
+
+    /// All requests of the same target, at the quietest level that says something.
+    pub(crate) const fn target_alone(&self) -> Self {
+        Self {
+            level: DiagLevel::Shape,
+            sample: 1000,
+            ring_buffer: false,
+            capture: false,
+            ..*self
+        }
+    }
+
+    /// The target as keys and values.
+    pub(crate) fn target_items(&self) -> Vec<(&'static str, &'static str)> {
+        let items = [
+            ("tenant", self.tenant),
+            ("index", self.index),
+            ("principal", self.principal),
+            ("endpoint", self.endpoint.map(EndpointKind::as_str)),
+        ];
+        items
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?)))
+            .collect()
     }
 
     fn is_for(&self, request: &Request) -> bool {

@@ -58,9 +58,8 @@ pub fn project(object: &DynamicObject) -> Option<Resource> {
         .as_ref()
         .and_then(|time| u64::try_from(time.0.as_second()).ok())
         .unwrap_or_default();
-    let spec = object.data.get("spec").unwrap_or(&Value::Null);
     Some(Resource {
-        directive: resource::parse(&id.namespace, &id.name, created_secs, spec),
+        directive: resource::parse_object(&id.namespace, &id.name, created_secs, &object.data),
         uid: meta.uid.clone().unwrap_or_default(),
         generation: meta.generation.unwrap_or_default(),
         resource_version: meta.resource_version.clone().unwrap_or_default(),
