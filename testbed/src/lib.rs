@@ -18,7 +18,7 @@
 //!
 //! From the bottom up: [`deadline`] waits, [`scratch`] owns directories and the watchdog, [`ports`]
 //! finds addresses, [`process`] runs servers, [`command`] runs tools, [`assets`] finds the
-//! binaries. On these stand [`etcd`], [`kube`], [`operator`], [`proxy`] and [`fault`]; all of them
+//! binaries. On these stand [`etcd`], [`kube`], [`operator`], [`proxy`], [`fault`] and [`interpose`]; all of them
 //! together are a [`system`], which [`demo`] and [`playground`] show to a person.
 
 pub mod assets;
@@ -28,6 +28,7 @@ pub mod demo;
 pub mod etcd;
 pub mod fault;
 pub mod http;
+pub mod interpose;
 pub mod kube;
 pub mod operator;
 pub mod playground;
@@ -42,6 +43,7 @@ pub use command::Output;
 pub use deadline::eventually;
 pub use etcd::{Etcd, EtcdOptions, Member};
 pub use fault::{Cut, Direction, FaultProxy};
+pub use interpose::Interposer;
 pub use kube::{ControlPlane, ControlPlaneOptions};
 pub use operator::{Operator, OperatorOptions};
 pub use proxy::{Attributes, Proxy, ProxyOptions};
