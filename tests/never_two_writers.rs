@@ -1,6 +1,8 @@
 //! Promise 6, **never two writers**: at any time at most one operator can write the key; a paused or partitioned former leader
 //! cannot, whatever it believes.
 
+#[path = "never_two_writers/moments.rs"]
+mod moments;
 mod support;
 
 use std::time::Duration;
