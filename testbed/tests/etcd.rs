@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use testbed::{Etcd, EtcdOptions, eventually};
 
 const KEY: &str = "testbed/key";
+const SOON: Duration = Duration::from_secs(30);
 
 async fn read(etcd: &Etcd) -> Result<String> {
     etcd.etcdctl(&["get", "--print-value-only", KEY])
@@ -93,5 +94,80 @@ async fn a_flag_that_etcd_does_not_know_is_quoted_from_its_log() -> Result<()> {
         text.contains("ended while it was starting") && text.contains("no-such-flag"),
         "{text}"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_isolated_member_serves_its_clients_and_knows_nothing() -> Result<()> {
+    let etcd = Etcd::start(EtcdOptions::new().members(3).peer_links()).await?;
+    etcd.etcdctl(&["put", KEY, "before"]).await?.success()?;
+    let isolated = etcd.leader().await?;
+    let alone = format!("--endpoints={}", etcd.member(isolated).endpoint());
+    let others = etcd.members().iter().enumerate();
+    let others: Vec<String> = others
+        .filter(|(index, _)| *index != isolated)
+        .map(|(_, member)| member.endpoint())
+        .collect();
+    let others = format!("--endpoints={}", others.join(","));
+    etcd.isolate(isolated)?;
+    eventually("the others to go on without it", SOON, async || {
+        etcd.etcdctl(&[&others, "put", KEY, "after"])
+            .await?
+            .success()
+    })
+    .await?;
+    let stale = [&alone, "get", "--consistency=s", "--print-value-only", KEY];
+    assert_eq!(etcd.etcdctl(&stale).await?.success()?, "before\n");
+    etcd.etcdctl(&[&alone, "--command-timeout=1s", "get", KEY])
+        .await?
+        .failure()?;
+    etcd.rejoin(isolated)?;
+    eventually("it to catch up", SOON, async || {
+        let value = etcd.etcdctl(&stale).await?.success()?;
+        ensure!(value == "after\n", "{value}");
+        Ok(())
+    })
+    .await?;
+    etcd.healthy().await
+}
+
+#[tokio::test]
+async fn a_single_link_carries_the_faults_of_a_test_and_a_restarted_member_is_known() -> Result<()>
+{
+    let etcd = Etcd::start(EtcdOptions::new().members(3).peer_links()).await?;
+    for from in 0..3 {
+        for to in (0..3).filter(|to| *to != from) {
+            let counts = etcd.peer_link(from, to)?.counts();
+            ensure!(counts.up > 0, "nobody used the link from {from} to {to}");
+        }
+    }
+    assert!(etcd.peer_link(1, 1).is_err());
+    let before = etcd.peer_link(2, 0)?.counts().accepted;
+    etcd.member(2).kill()?;
+    etcd.member(2).restart().await?;
+    eventually("member 2 to dial again", SOON, async || {
+        let accepted = etcd.peer_link(2, 0)?.counts().accepted;
+        ensure!(accepted > before, "{accepted} connections so far");
+        Ok(())
+    })
+    .await?;
+    let plain = Etcd::start(EtcdOptions::new()).await?;
+    assert!(plain.isolate(0).is_err());
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_pinned_version_serves_and_is_restored_from_a_snapshot() -> Result<()> {
+    for (minor, members) in [("3.5", 3), ("3.6", 1), ("3.7", 1)] {
+        let etcd = Etcd::start(EtcdOptions::new().version(minor).members(members)).await?;
+        let version = etcd.client().await?.status().await?.version().to_owned();
+        assert!(version.starts_with(minor), "{version} is not {minor}");
+        etcd.etcdctl(&["put", KEY, "saved"]).await?.success()?;
+        let snapshot = etcd.snapshot("saved.db").await?;
+        etcd.etcdctl(&["put", KEY, "lost"]).await?.success()?;
+        etcd.restore(&snapshot, &[]).await?;
+        assert_eq!(read(&etcd).await?, "saved\n", "etcd {version}");
+        etcd.leader().await?;
+    }
     Ok(())
 }

@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
+use super::peers::Links;
 use super::{DATA, EtcdOptions, HEALTHY_WITHIN, STOPPED_WITHIN};
 use crate::http;
 use crate::ports::Port;
@@ -17,7 +19,8 @@ use crate::scratch::Scratch;
 pub struct Member {
     plan: Plan,
     cluster: String,
-    process: Process,
+    /// Shared with the links between members, which do not keep it alive.
+    process: Arc<Process>,
 }
 
 impl Member {
@@ -138,7 +141,7 @@ impl Member {
             format!("--data-dir={}", self.plan.data.display()),
             format!("--name={}", self.plan.name),
             format!("--initial-cluster={}", self.cluster),
-            format!("--initial-advertise-peer-urls={}", self.plan.peer.http()),
+            format!("--initial-advertise-peer-urls={}", self.plan.advertised),
         ]
     }
 }
@@ -149,32 +152,46 @@ struct Health {
     health: String,
 }
 
-/// Starts all members without waiting for any: none is healthy before the others run.
-pub(super) fn start_cluster(
+/// Starts all members without waiting for any: none is healthy before the others run. Between
+/// them are links when the options ask for some.
+pub(super) async fn start_cluster(
     program: &Path,
     options: &EtcdOptions,
     scratch: &Scratch,
-) -> Result<Vec<Member>> {
-    let plans: Vec<Plan> = (0..options.members)
+) -> Result<(Vec<Member>, Option<Links>)> {
+    let mut plans: Vec<Plan> = (0..options.members)
         .map(|index| Plan::new(index, scratch))
         .collect::<Result<_>>()?;
+    let mut links = None;
+    if options.peer_links {
+        let peers: Vec<&Port> = plans.iter().map(|plan| &plan.peer).collect();
+        let made = Links::create(&peers).await?;
+        for (index, plan) in plans.iter_mut().enumerate() {
+            plan.advertised = made.url(index);
+        }
+        links = Some(made);
+    }
     let peers: Vec<String> = plans
         .iter()
-        .map(|plan| format!("{}={}", plan.name, plan.peer.http()))
+        .map(|plan| format!("{}={}", plan.name, plan.advertised))
         .collect();
     let cluster = peers.join(",");
-    plans
+    let members: Vec<Member> = plans
         .into_iter()
         .map(|plan| {
             let launch = plan.launch(program, &cluster, options);
             let log = scratch.join(&format!("{}.log", plan.name));
             Ok(Member {
-                process: Process::start(&plan.name, launch, log)?,
+                process: Arc::new(Process::start(&plan.name, launch, log)?),
                 cluster: cluster.clone(),
                 plan,
             })
         })
-        .collect()
+        .collect::<Result<_>>()?;
+    if let Some(links) = &links {
+        links.introduce(members.iter().map(|m| Arc::downgrade(&m.process)).collect());
+    }
+    Ok((members, links))
 }
 
 /// Where a member lives.
@@ -184,17 +201,21 @@ struct Plan {
     data: PathBuf,
     client: Port,
     peer: Port,
+    /// Where the others reach it: its peer port, or a link's address.
+    advertised: String,
     metrics: Port,
 }
 
 impl Plan {
     fn new(index: usize, scratch: &Scratch) -> Result<Self> {
         let name = format!("etcd-{index}");
+        let peer = Port::claim()?;
         Ok(Self {
             data: scratch.directory(&name)?.join(DATA),
             name,
             client: Port::claim()?,
-            peer: Port::claim()?,
+            advertised: peer.http(),
+            peer,
             metrics: Port::claim()?,
         })
     }
@@ -206,10 +227,7 @@ impl Plan {
             .arg(format!("--listen-client-urls={}", self.client.http()))
             .arg(format!("--advertise-client-urls={}", self.client.http()))
             .arg(format!("--listen-peer-urls={}", self.peer.http()))
-            .arg(format!(
-                "--initial-advertise-peer-urls={}",
-                self.peer.http()
-            ))
+            .arg(format!("--initial-advertise-peer-urls={}", self.advertised))
             .arg(format!("--listen-metrics-urls={}", self.metrics.http()))
             .arg(format!("--initial-cluster={cluster}"));
         let launch = if options.fsync {

@@ -1,6 +1,7 @@
 //! Real etcd clusters of one or more members.
 
 mod member;
+mod peers;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,8 +11,11 @@ use serde_json::Value;
 
 use crate::assets;
 use crate::command::{self, Output};
+use crate::fault::{Direction, FaultProxy};
 use crate::process::Launch;
 use crate::scratch::{self, Scratch};
+
+use peers::Links;
 
 pub use member::Member;
 
@@ -23,6 +27,7 @@ pub struct EtcdOptions {
     folder: String,
     flags: Vec<String>,
     fsync: bool,
+    peer_links: bool,
 }
 
 impl Default for EtcdOptions {
@@ -32,6 +37,7 @@ impl Default for EtcdOptions {
             folder: assets::ETCD.to_owned(),
             flags: Vec::new(),
             fsync: false,
+            peer_links: false,
         }
     }
 }
@@ -71,12 +77,21 @@ impl EtcdOptions {
         self.fsync = true;
         self
     }
+
+    /// Puts a fault proxy on each link between members, for [`Etcd::isolate`] and
+    /// [`Etcd::peer_link`]. On Linux alone.
+    #[must_use]
+    pub fn peer_links(mut self) -> Self {
+        self.peer_links = true;
+        self
+    }
 }
 
 /// A running cluster. Dropping it kills every member and removes their data.
 #[derive(Debug)]
 pub struct Etcd {
     members: Vec<Member>,
+    links: Option<Links>,
     folder: String,
     scratch: Scratch,
 }
@@ -97,9 +112,10 @@ impl Etcd {
     pub(crate) async fn launch(options: EtcdOptions) -> Result<Self> {
         let program = assets::tool(&options.folder, "etcd").await?;
         let scratch = Scratch::new("etcd")?;
-        let members = member::start_cluster(&program, &options, &scratch)?;
+        let (members, links) = member::start_cluster(&program, &options, &scratch).await?;
         Ok(Self {
             members,
+            links,
             folder: options.folder,
             scratch,
         })
@@ -130,6 +146,43 @@ impl Etcd {
     #[must_use]
     pub fn members(&self) -> &[Member] {
         &self.members
+    }
+
+    /// Cuts a member off from the others and them from it, by their peer links alone: clients go on
+    /// reaching everybody, and no connection is closed. It holds until [`Etcd::rejoin`].
+    ///
+    /// # Errors
+    /// When the cluster was not started with [`EtcdOptions::peer_links`].
+    pub fn isolate(&self, member: usize) -> Result<()> {
+        let links = self.links()?;
+        links
+            .of(member)
+            .for_each(|link| link.blackhole(Direction::Both));
+        Ok(())
+    }
+
+    /// Ends every fault on the links of a member.
+    ///
+    /// # Errors
+    /// As [`Etcd::isolate`].
+    pub fn rejoin(&self, member: usize) -> Result<()> {
+        self.links()?.of(member).for_each(FaultProxy::heal);
+        Ok(())
+    }
+
+    /// The link by which one member dials another one. Each of the two dials the other, and both
+    /// links carry messages both ways.
+    ///
+    /// # Errors
+    /// As [`Etcd::isolate`], or when there are no two such members.
+    pub fn peer_link(&self, from: usize, to: usize) -> Result<&FaultProxy> {
+        let link = self.links()?.link(from, to);
+        link.with_context(|| format!("there is no link from member {from} to member {to}"))
+    }
+
+    fn links(&self) -> Result<&Links> {
+        let links = self.links.as_ref();
+        links.context("this cluster has no links; start it with `EtcdOptions::peer_links`")
     }
 
     /// Which member leads.
