@@ -181,7 +181,7 @@ fn same_target(given: Option<&Value>, all_requests: Option<&Value>, entry: &Entr
             "tenant" => tenant.as_deref(),
             "index" => index.as_deref(),
             "principal" => principal.as_deref(),
-            "endpoint" => endpoint.map(|e| e.as_str()),
+            "endpoint" => endpoint.map(document::Endpoint::as_str),
             _ => None,
         };
         assert_eq!(mapped, Some(value));

@@ -3,6 +3,10 @@
 use std::path::Path;
 
 /// The very functions that libFuzzer runs.
+#[allow(
+    unreachable_pub,
+    reason = "they are public in the fuzzer's own crate, and this file is that crate's"
+)]
 #[path = "../../fuzz/src/lib.rs"]
 mod targets;
 
