@@ -17,7 +17,10 @@ use serde::Serialize;
 
 use check::{Checked, Outcome};
 
-/// Check manifests as the operator would, without a cluster.
+/// Check manifests as the API server and the operator would, without a cluster.
+///
+/// Also finds what is gone before a cluster could see it: of two members of one name kubectl keeps the last and says
+/// nothing. The admission policy is left out: it depends on who applies a manifest, and where.
 ///
 /// Exits with 0 when every directive is accepted, 1 when one is refused, and 2 when a file cannot be read.
 #[derive(Debug, Args)]
