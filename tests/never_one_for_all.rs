@@ -58,14 +58,12 @@ fn where_there_is_room_no_resource_changes_what_another_one_gets() {
             continue;
         }
         let place = rng.below(crowd.len());
-        let changed = match rng.below(2) {
-            0 => crowd.remove(place).id,
-            _ => {
-                let id = crowd[place].id.clone();
-                crowd[place] = resource_of(&mut rng, &id.namespace, &id.name);
-                id
-            }
-        };
+        let changed = crowd[place].id.clone();
+        if rng.chance(50) {
+            crowd.remove(place);
+        } else {
+            crowd[place] = resource_of(&mut rng, &changed.namespace, &changed.name);
+        }
         let after = plan(now, &crowd, &Limits::default());
         assert_eq!(others(&before, &changed), others(&after, &changed));
     }

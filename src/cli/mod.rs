@@ -29,7 +29,7 @@ enum Command {
     Import(import::Arguments),
     /// Run the operator: publish the DiagnosticsDirective resources of a cluster to etcd.
     Operator(operator::Arguments),
-    /// Check manifests of DiagnosticsDirectives as API server and operator would, without a cluster.
+    /// Check manifests as the API server and the operator would, without a cluster.
     Validate(validate::Arguments),
 }
 

@@ -17,7 +17,10 @@ use serde::Serialize;
 
 use check::{Checked, Outcome};
 
-/// Check manifests as the operator would, without a cluster.
+/// Check manifests as the API server and the operator would, without a cluster.
+///
+/// Also finds what is gone before a cluster could see it: of two members of one name kubectl keeps the last and says
+/// nothing. The admission policy is left out: it depends on who applies a manifest, and where.
 ///
 /// Exits with 0 when every directive is accepted, 1 when one is refused, and 2 when a file cannot be read.
 #[derive(Debug, Args)]
@@ -83,13 +86,13 @@ fn read(path: &PathBuf) -> Result<Vec<u8>, Unreadable> {
 /// What was found, in the order of the files.
 #[derive(Debug, Default, Serialize)]
 struct Report {
-    resources: Vec<Line>,
+    resources: Vec<Finding>,
     unreadable: Vec<Unreadable>,
 }
 
-/// One resource and what becomes of it.
+/// One resource and what becomes of it: a line of the report.
 #[derive(Debug, Serialize)]
-struct Line {
+struct Finding {
     file: String,
     line: usize,
     name: String,
@@ -124,13 +127,13 @@ impl Report {
     fn add(&mut self, file: &str, bytes: &[u8]) -> Result<(), Unreadable> {
         let text = std::str::from_utf8(bytes).map_err(|error| {
             let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-            let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+            let line = before.split(|byte| *byte == b'\n').count();
             Unreadable::new(Some(line), "is not UTF-8: save it as UTF-8")
         })?;
         let (documents, fault) = text::documents(text);
         for document in &documents {
             for checked in check::check(document) {
-                self.resources.push(Line::new(file, checked));
+                self.resources.push(Finding::new(file, checked));
             }
         }
         match fault {
@@ -150,7 +153,7 @@ impl Report {
     }
 }
 
-impl Line {
+impl Finding {
     fn new(file: &str, checked: Checked) -> Self {
         let Checked {
             name,
@@ -180,7 +183,7 @@ impl Line {
 /// One line a resource, as compilers write theirs, so that editors can jump to the place.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Line {
+        for Finding {
             file,
             line,
             name,

@@ -139,3 +139,72 @@ fn bounds_hold_at_their_edges() {
     }
     assert_eq!(refused(&with(r#""sample_per_mille":1e2"#)).0, "wrong_type");
 }
+
+#[test]
+fn an_id_is_short_and_can_forge_no_log_line() {
+    let named =
+        |id: &str| format!(r#"{{"directives":[{{"id":"{id}","level":"Off","ttl_secs":1}}]}}"#);
+    assert!(parse(named(&"i".repeat(MAX_ID_BYTES)).as_bytes()).is_ok());
+    assert_eq!(
+        refused(&named(&"i".repeat(MAX_ID_BYTES + 1))).0,
+        "id_too_long"
+    );
+    assert_eq!(refused(&named("")).0, "empty_id");
+    for control in [r"a\nb", r"a\u0000", r"a\u007f", r"a\u0085"] {
+        assert_eq!(
+            refused(&named(control)).0,
+            "id_with_control_character",
+            "{control}"
+        );
+    }
+}
+
+#[test]
+fn a_selector_and_a_document_are_bounded() {
+    let long = |bytes| with(&format!(r#""tenant":"{}""#, "t".repeat(bytes)));
+    assert!(parse(long(MAX_SELECTOR_BYTES).as_bytes()).is_ok());
+    assert_eq!(
+        refused(&long(MAX_SELECTOR_BYTES + 1)).0,
+        "selector_too_long"
+    );
+
+    let many = |count: usize| {
+        let directive = |n| format!(r#"{{"id":"{n}","level":"Off","ttl_secs":1}}"#);
+        let all: Vec<_> = (0..count).map(directive).collect();
+        format!(r#"{{"directives":[{}]}}"#, all.join(","))
+    };
+    assert!(parse(many(MAX_DIRECTIVES).as_bytes()).is_ok());
+    assert_eq!(refused(&many(MAX_DIRECTIVES + 1)).0, "too_many_directives");
+}
+
+#[test]
+fn a_name_that_is_unknown_is_refused_wherever_it_stands() {
+    for name in [
+        "tennant",
+        "Tenant",
+        "tenant ",
+        "samplePerMille",
+        "match",
+        "",
+    ] {
+        assert_eq!(
+            refused(&with(&format!(r#""{name}":"acme""#))).0,
+            "unknown_field",
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn a_flag_is_true_or_false_and_nothing_that_looks_like_it() {
+    for flag in ["capture", "ring_buffer"] {
+        for value in ["\"true\"", "1", "[true]"] {
+            assert_eq!(
+                refused(&with(&format!(r#""{flag}":{value}"#))).0,
+                "wrong_type",
+                "{value}"
+            );
+        }
+        assert_eq!(refused(&with(&format!(r#""{flag}":null"#))).0, "null_value");
+    }
+}

@@ -96,7 +96,6 @@ impl Way {
 pub(crate) async fn send(line: &Line, way: Way, manifests: &[(String, String)]) -> Result<()> {
     let namespace = way.namespace();
     match way {
-        Way::Post => post(line, namespace, manifests).await,
         Way::Base("apply-again") | Way::Apply | Way::ApplyAgain => {
             kubectl(line, &["apply", "-n", namespace, "-f", "-"], manifests).await
         }
@@ -104,7 +103,7 @@ pub(crate) async fn send(line: &Line, way: Way, manifests: &[(String, String)]) 
             let args = ["apply", "--server-side", "-n", namespace, "-f", "-"];
             kubectl(line, &args, manifests).await
         }
-        Way::Base(_) => post(line, namespace, manifests).await,
+        Way::Post | Way::Base(_) => post(line, namespace, manifests).await,
         Way::Replace => kubectl(line, &["replace", "-n", namespace, "-f", "-"], manifests).await,
         Way::JsonPatch | Way::MergePatch => patch(line, way, manifests).await,
     }
@@ -112,10 +111,8 @@ pub(crate) async fn send(line: &Line, way: Way, manifests: &[(String, String)]) 
 
 /// One kubectl for all: it goes on behind what is refused.
 async fn kubectl(line: &Line, args: &[&str], manifests: &[(String, String)]) -> Result<()> {
-    let input: String = manifests
-        .iter()
-        .map(|(_, text)| format!("---\n{text}\n"))
-        .collect();
+    let texts: Vec<_> = manifests.iter().map(|(_, text)| text.as_str()).collect();
+    let input = format!("---\n{}\n", texts.join("\n---\n"));
     let done = line.plane.kubectl_with_input(args, &input).await?;
     if std::env::var_os("OSPROXY_TEST_VERBOSE").is_some() {
         eprintln!("{args:?}\n{}\n{}", done.stdout, done.stderr);

@@ -114,15 +114,16 @@ fn quoted(rng: &mut Rng) -> String {
     if rng.chance(90) {
         return format!("\"{value}\"");
     }
-    let escaped: String = value
-        .chars()
-        .map(|c| format!("\\u{:04x}", u32::from(c)))
-        .collect();
-    format!("\"{escaped}\"")
+    let mut escaped = String::from('"');
+    for c in value.chars() {
+        write!(escaped, "\\u{:04x}", u32::from(c)).unwrap();
+    }
+    escaped.push('"');
+    escaped
 }
 
 /// Values of every type, most of them wrong wherever they stand.
-pub(crate) const ANY_VALUES: [&str; 24] = [
+const ANY_VALUES: [&str; 24] = [
     "null",
     "true",
     "false",
@@ -171,17 +172,21 @@ pub(crate) const ANY_NAMES: [&str; 18] = [
     "directives",
 ];
 
+pub(crate) fn any_value(rng: &mut Rng) -> String {
+    (*rng.pick(&ANY_VALUES)).to_owned()
+}
+
 /// How the selector `member` of `directive` is spoiled, once.
 pub(crate) fn spoil_selector(rng: &mut Rng, doc: &mut Doc, directive: usize, member: usize) {
     let members = &mut doc.directives[directive];
     match rng.below(8) {
-        0 => members[member].value = (*rng.pick(&ANY_VALUES)).to_owned(),
+        0 => members[member].value = any_value(rng),
         1 => members[member].name = format!("\"{}\"", rng.pick(&ANY_NAMES)),
         2 => {
             // Once more, before or behind, in this spelling or another.
             let mut twin = members[member].clone();
             if rng.chance(50) {
-                twin.value = (*rng.pick(&ANY_VALUES)).to_owned();
+                twin.value = any_value(rng);
             }
             if rng.chance(50) {
                 twin.name = escape_one(rng, &twin.name);

@@ -149,10 +149,10 @@ fn validate_says_of_each_manifest_what_the_table_says() -> Result<()> {
 fn validated() -> Result<Vec<String>> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("table.yaml");
-    let texts = ROWS.iter().enumerate();
-    let text: String = texts
-        .map(|(index, row)| format!("---\n{}\n", row.manifest(&row_name(index))))
-        .collect();
+    let mut text = String::new();
+    for (index, row) in ROWS.iter().enumerate() {
+        writeln!(text, "---\n{}", row.manifest(&row_name(index)))?;
+    }
     std::fs::write(&file, text)?;
     let done = Command::new(binary())
         .args(["validate", "-o", "json", "-f"])
@@ -342,22 +342,20 @@ impl<'a> Judge<'a> {
         if !way.strips_nulls() {
             return verdict;
         }
-        match (row.stripped, verdict) {
-            (Some(verdict), _) => verdict,
-            // Without its null it is what the shipped definition makes of it.
-            (None, Verdict::Refused(_, "null_value")) => row.verdict,
-            (None, verdict) => verdict,
-        }
+        // Without its null it is what the shipped definition makes of it.
+        let null = matches!(verdict, Verdict::Refused(_, "null_value"));
+        let rest = if null { row.verdict } else { verdict };
+        row.stripped.unwrap_or(rest)
     }
 
     fn creation(&self, way: Way, seen: &Trace<'_>) -> Result<()> {
         match self.verdict(way) {
             Verdict::Accepted(column) => {
-                self.is_accepted(seen)?;
+                Self::is_accepted(seen)?;
                 self.decides(seen.entry, column)
             }
             Verdict::Idle => {
-                self.is_accepted(seen)?;
+                Self::is_accepted(seen)?;
                 ensure!(seen.entry.is_none(), "it is published");
                 Ok(())
             }
@@ -369,7 +367,7 @@ impl<'a> Judge<'a> {
                 };
                 ensure!(seen.object.is_some() == stored, "stored: {}", !stored);
                 if stored {
-                    self.is_refused(seen, slug)
+                    Self::is_refused(seen, slug)
                 } else {
                     Ok(())
                 }
@@ -386,11 +384,11 @@ impl<'a> Judge<'a> {
         }
         match verdict {
             Verdict::Accepted(column) => {
-                self.is_accepted(seen)?;
+                Self::is_accepted(seen)?;
                 self.decides(seen.entry, column)
             }
             Verdict::Idle => {
-                self.is_accepted(seen)?;
+                Self::is_accepted(seen)?;
                 ensure!(seen.entry.is_none(), "it is published");
                 Ok(())
             }
@@ -401,7 +399,7 @@ impl<'a> Judge<'a> {
                 ensure!(state == "Rejected", "it is {state}");
                 Ok(())
             }
-            Verdict::Refused(_, slug) if seen.entry.is_none() => self.is_refused(seen, slug),
+            Verdict::Refused(_, slug) if seen.entry.is_none() => Self::is_refused(seen, slug),
             Verdict::Refused(..) => {
                 ensure!(
                     seen.object == was.object || same_spec(was, seen),
@@ -426,14 +424,14 @@ impl<'a> Judge<'a> {
         Ok(())
     }
 
-    fn is_accepted(&self, seen: &Trace<'_>) -> Result<()> {
+    fn is_accepted(seen: &Trace<'_>) -> Result<()> {
         let status = &seen.object.context("it was not stored")?["status"];
         let accepted = condition(status, "Accepted")?;
         ensure!(accepted.starts_with("True/"), "it is {status}");
         Ok(())
     }
 
-    fn is_refused(&self, seen: &Trace<'_>, slug: &str) -> Result<()> {
+    fn is_refused(seen: &Trace<'_>, slug: &str) -> Result<()> {
         let status = &seen.object.context("it was not stored")?["status"];
         let accepted = condition(status, "Accepted")?;
         let word = |text: &str| text.replace('_', "").to_ascii_lowercase();

@@ -6,7 +6,7 @@ use osproxy_core::{Clock, ManualClock};
 use osproxy_directives::document::{self, Accepted, Publication, Selector, render};
 use osproxy_observe::{DirectiveSet, decode_directive_set};
 
-use crate::generated::{ANY_NAMES, ANY_VALUES, Doc, Member, change_one_char, spoil_selector};
+use crate::generated::{ANY_NAMES, Doc, Member, any_value, change_one_char, spoil_selector};
 use crate::tables::{Rng, decided, requests};
 
 const DIFFERENTIAL_CASES: usize = 400_000;
@@ -125,11 +125,11 @@ fn any_text(rng: &mut Rng) -> String {
         let place = rng.below(members.len());
         match rng.below(5) {
             0 => drop(members.remove(place)),
-            1 => members[place].value = (*rng.pick(&ANY_VALUES)).to_owned(),
+            1 => members[place].value = any_value(rng),
             2 => members[place].name = format!("\"{}\"", rng.pick(&ANY_NAMES)),
             3 => {
                 let name = format!("\"{}\"", rng.pick(&ANY_NAMES));
-                let value = (*rng.pick(&ANY_VALUES)).to_owned();
+                let value = any_value(rng);
                 members.insert(place, Member { name, value });
             }
             _ => {

@@ -30,7 +30,7 @@ impl Rng {
 
     /// A number below `n`.
     pub(crate) fn below(&mut self, n: usize) -> usize {
-        usize::try_from(self.next() % n as u64).unwrap()
+        usize::try_from(self.next() % n as u64).unwrap_or(0)
     }
 
     pub(crate) fn chance(&mut self, per_cent: usize) -> bool {

@@ -106,7 +106,7 @@ fn admitted<'a>(wants: &'a [Want], limits: &Limits) -> Vec<&'a Want> {
         .collect()
 }
 
-fn sorted<'a>(mut wants: Vec<&'a Want>) -> Vec<&'a Id> {
+fn sorted(mut wants: Vec<&Want>) -> Vec<&Id> {
     wants.sort_by_key(|want| &want.id);
     wants.into_iter().map(|want| &want.id).collect()
 }
