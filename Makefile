@@ -33,6 +33,10 @@ playground: programs ## Start the same system and leave it up until Ctrl-C
 test: servers old-servers ## Run every test, against real servers
 	cargo test --workspace --no-fail-fast
 
+.PHONY: soak
+soak: servers ## The long forms: fifty restarts of the operator, ten minutes of quiet
+	SOAK_RESTARTS=50 SOAK_QUIET_SECS=600 cargo test --test never_blank --test never_silent -- rolling quiet
+
 .PHONY: lint
 lint: built ## Check format, lints, documentation, dependencies and generated files
 	cargo fmt --all --check

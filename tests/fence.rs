@@ -19,8 +19,8 @@ struct Bench {
 
 impl Bench {
     /// An etcd where we lead, own the key, and have written the document once.
-    async fn start() -> Result<Self> {
-        let etcd = Etcd::start(EtcdOptions::new()).await?;
+    async fn start(version: &str) -> Result<Self> {
+        let etcd = Etcd::start(EtcdOptions::new().version(version)).await?;
         let put = async |key: &str| {
             let mut client = etcd.client().await?;
             #[allow(
@@ -67,7 +67,7 @@ fn writes() -> [Write; 2] {
 #[tokio::test]
 async fn a_write_whose_four_compares_hold_is_carried_out() -> Result<()> {
     for write in writes() {
-        let bench = Bench::start().await?;
+        let bench = Bench::start("3.7").await?;
         let answer = bench.store.write(&bench.fence, &write).await?;
         ensure!(matches!(answer, Answer::Done { .. }), "{answer:?}");
     }
@@ -91,8 +91,9 @@ async fn a_write_is_refused_where_any_of_its_four_compares_fails() -> Result<()>
         // A person paused.
         &["put osproxy/directives/paused 1"],
     ];
-    for change in changes {
-        let bench = Bench::start().await?;
+    let versions = |change| [(change, "3.7"), (change, "3.5")];
+    for (change, version) in changes.into_iter().flat_map(versions) {
+        let bench = Bench::start(version).await?;
         for command in change {
             let args: Vec<&str> = command.split(' ').collect();
             bench.etcd.etcdctl(&args).await?.success()?;

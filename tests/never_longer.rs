@@ -11,8 +11,8 @@ use anyhow::{Result, ensure};
 use osproxy_core::{Clock, SystemClock};
 use osproxy_directives::EtcdDirectiveStore;
 use support::{
-    Line, SOON, SkewedClock, Stopwatch, directive, document, now_secs, publish_by_hand, store,
-    traces,
+    Line, SOON, SkewedClock, Stopwatch, directive, document, etcds, now_secs, options,
+    publish_by_hand, store, traces,
 };
 use testbed::{Attributes, Etcd, EtcdOptions, Proxy, ProxyOptions, eventually};
 
@@ -38,7 +38,14 @@ fn is_on_time(late_ms: i64) -> Result<()> {
 #[tokio::test]
 async fn with_the_operator_killed_a_directive_ends_in_every_store_and_leaves_etcd_within_its_lease()
 -> Result<()> {
-    let line = Line::start().await?;
+    for etcd in etcds() {
+        with_the_operator_killed(etcd).await?;
+    }
+    Ok(())
+}
+
+async fn with_the_operator_killed(etcd: EtcdOptions) -> Result<()> {
+    let line = Line::start_with(etcd, options()).await?;
     let early = store(&line.etcd, Arc::new(SystemClock)).await?;
     line.apply(&directive("short", "5s")).await?;
     let end = line
@@ -63,7 +70,14 @@ async fn with_the_operator_killed_a_directive_ends_in_every_store_and_leaves_etc
 #[tokio::test]
 async fn an_ended_directive_stays_ended_for_a_proxy_that_joins_afterwards_and_across_a_restart_of_etcd()
 -> Result<()> {
-    let etcd = Etcd::start(EtcdOptions::new()).await?;
+    for etcd in etcds() {
+        across_a_restart_of_etcd(etcd).await?;
+    }
+    Ok(())
+}
+
+async fn across_a_restart_of_etcd(etcd: EtcdOptions) -> Result<()> {
+    let etcd = Etcd::start(etcd).await?;
     let end = publish_by_hand(&etcd, "ops/a", 4, 0).await?;
     let before = store(&etcd, Arc::new(SystemClock)).await?;
     ensure!(traces(&before, SystemClock.now()));
@@ -87,7 +101,14 @@ async fn an_ended_directive_stays_ended_for_a_proxy_that_joins_afterwards_and_ac
 
 #[tokio::test]
 async fn a_lease_stretched_by_a_change_of_etcds_leader_stretches_no_directive() -> Result<()> {
-    let etcd = Etcd::start(EtcdOptions::new().members(3)).await?;
+    for version in ["3.7", "3.5"] {
+        the_lease_is_stretched(EtcdOptions::new().version(version).members(3)).await?;
+    }
+    Ok(())
+}
+
+async fn the_lease_is_stretched(options: EtcdOptions) -> Result<()> {
+    let etcd = Etcd::start(options).await?;
     let end = publish_by_hand(&etcd, "ops/a", 8, 0).await?;
     let reader = store(&etcd, Arc::new(SystemClock)).await?;
     ensure!(traces(&reader, SystemClock.now()));

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use support::{KEY, Line, SOON, Stopwatch, binary, directive, document, options, put_by_hand};
+use support::{
+    KEY, Line, SOON, Stopwatch, binary, directive, document, etcds, options, put_by_hand,
+};
 use testbed::deadline::eventually;
 use testbed::process::Launch;
 use testbed::{ControlPlane, Etcd, EtcdOptions, Operator};
@@ -47,7 +49,14 @@ async fn leading(line: &Line) -> Result<usize> {
 
 #[tokio::test]
 async fn a_paused_leader_cannot_write() -> Result<()> {
-    let mut line = Line::start().await?;
+    for etcd in etcds() {
+        a_leader_is_paused(etcd).await?;
+    }
+    Ok(())
+}
+
+async fn a_leader_is_paused(etcd: EtcdOptions) -> Result<()> {
+    let mut line = Line::start_with(etcd, options()).await?;
     line.operator.start_replica(&line.plane).await?;
     line.operator.wait_ready().await?;
     line.apply(&directive("kept", "1h")).await?;
@@ -152,7 +161,14 @@ async fn two_releases_that_start_together_on_one_key_are_told_apart_and_one_of_t
 #[tokio::test]
 async fn a_foreign_write_a_deletion_and_a_revoked_lease_are_put_right_within_a_second() -> Result<()>
 {
-    let line = Line::start().await?;
+    for etcd in etcds() {
+        somebody_else_writes(etcd).await?;
+    }
+    Ok(())
+}
+
+async fn somebody_else_writes(etcd: EtcdOptions) -> Result<()> {
+    let line = Line::start_with(etcd, options()).await?;
     line.apply(&directive("a", "1h")).await?;
     let ours = line.ids(&["default/a"]).await?.context("a document")?;
 

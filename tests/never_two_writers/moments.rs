@@ -117,7 +117,21 @@ async fn a_leader_stopped_at_any_moment_and_woken_past_its_lease_writes_nothing(
         rival,
         between,
     } = &rivals;
-    let moments: [(&str, Cause, Rule); 14] = [
+    for (number, (moment, cause, rule)) in moments(between).into_iter().enumerate() {
+        stop_and_wake(&rivals, number, cause, rule)
+            .await
+            .with_context(|| format!("stopped {moment}"))?;
+        // For the next moment the replica under test leads again.
+        rivals.end_the_leaders_lease().await?;
+        leads(&line.operator, true).await?;
+        leads(rival, false).await?;
+    }
+    Ok(())
+}
+
+/// The moments at which a leader is stopped: each request and each answer of its loop.
+fn moments(between: &Interposer) -> [(&'static str, Cause, Rule); 14] {
+    [
         (
             "before the lease of a publication is asked for",
             Cause::Change,
@@ -188,17 +202,7 @@ async fn a_leader_stopped_at_any_moment_and_woken_past_its_lease_writes_nothing(
             Cause::Victory,
             between.answer(method::TXN),
         ),
-    ];
-    for (number, (moment, cause, rule)) in moments.into_iter().enumerate() {
-        stop_and_wake(&rivals, number, cause, rule)
-            .await
-            .with_context(|| format!("stopped {moment}"))?;
-        // For the next moment the replica under test leads again.
-        rivals.end_the_leaders_lease().await?;
-        leads(&line.operator, true).await?;
-        leads(rival, false).await?;
-    }
-    Ok(())
+    ]
 }
 
 async fn stop_and_wake(rivals: &Rivals, number: usize, cause: Cause, rule: Rule) -> Result<()> {

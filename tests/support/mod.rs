@@ -111,6 +111,14 @@ impl Line {
     }
 }
 
+/// The etcds that a promise about etcd is tested on: the newest alone, and the oldest that is supported with three members.
+pub fn etcds() -> [EtcdOptions; 2] {
+    [
+        EtcdOptions::new(),
+        EtcdOptions::new().version("3.5").members(3),
+    ]
+}
+
 /// The operator as the tests install it.
 pub fn options() -> OperatorOptions {
     OperatorOptions::new(binary())
