@@ -9,6 +9,7 @@
 //! `decision` are pure.
 
 mod builder;
+mod copies;
 mod decision;
 mod driver;
 mod holding;
@@ -164,7 +165,7 @@ impl EtcdDirectiveStore {
 impl DirectiveStore for EtcdDirectiveStore {
     /// The current set, without what has ended. Lock-free: one more reference to it.
     fn load(&self) -> Arc<DirectiveSet> {
-        Arc::clone(&self.inner.shared.snapshot().set)
+        self.inner.shared.snapshot().copies.share()
     }
 }
 
@@ -172,7 +173,10 @@ impl DirectiveStore for EtcdDirectiveStore {
 impl fmt::Debug for EtcdDirectiveStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EtcdDirectiveStore")
-            .field("directives", &self.inner.shared.snapshot().set.len())
+            .field(
+                "directives",
+                &self.inner.shared.snapshot().copies.set().len(),
+            )
             .finish_non_exhaustive()
     }
 }
