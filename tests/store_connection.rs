@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use authority::{Authority, Secret};
-use bench::{Bench, KEY, SOON, clock, connected, disconnected, document, ids_are, ids_become};
+use bench::{
+    Bench, KEY, SOON, clock, connected, disconnected, document, ids_are, ids_become, line,
+};
 use etcd_client::{Client, Permission, PermissionType};
 use osproxy_core::{Clock, SystemClock};
 use osproxy_directives::store::StoreBuilder;

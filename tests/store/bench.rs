@@ -36,7 +36,10 @@ impl Bench {
     }
 
     pub async fn start_with(options: EtcdOptions) -> Result<Self> {
-        let etcd = Etcd::start(options).await?;
+        Self::before(Etcd::start(options).await?).await
+    }
+
+    pub async fn before(etcd: Etcd) -> Result<Self> {
         let way =
             FaultProxy::start(etcd.member(0).endpoint().trim_start_matches("http://")).await?;
         let client = etcd.client().await?;
@@ -124,4 +127,17 @@ pub async fn disconnected(store: &EtcdDirectiveStore, within: Duration) -> Resul
         Ok(())
     })
     .await
+}
+
+/// One line of the table that `make faults` makes.
+pub fn line(number: &str, what: &str, bound: Duration, seen: Duration, reference: &str) {
+    println!(
+        "\nFAULT|{number}|{what}|{}|{}|{reference}",
+        seconds(bound),
+        seconds(seen)
+    );
+}
+
+pub fn seconds(duration: Duration) -> String {
+    format!("{:.2} s", duration.as_secs_f64())
 }
