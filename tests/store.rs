@@ -1,19 +1,17 @@
 //! The store against a real etcd: what it reads, what it survives, what it leaves behind.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use etcd_client::{Client, LeaseGrantOptions, PutOptions};
+use bench::{Bench, KEY, SOON, clock, connected, disconnected, document, ids_are, ids_become};
 use osproxy_core::{Clock, SystemClock};
-use osproxy_directives::document::Publication;
 use osproxy_directives::{EtcdDirectiveStore, EtcdError};
 use osproxy_observe::DirectiveStore;
-use testbed::{Cut, Direction, Etcd, EtcdOptions, FaultProxy, eventually};
+use testbed::{Cut, Direction, FaultProxy, eventually};
 
-const KEY: &str = "osproxy/directives";
-const SOON: Duration = Duration::from_secs(5);
+#[path = "store/bench.rs"]
+mod bench;
 
 #[tokio::test]
 async fn a_store_follows_puts_and_deletions() -> Result<()> {
@@ -334,111 +332,4 @@ async fn the_references_calling_code_compiles_with_one_use_changed() {
         directives_key: KEY.to_owned(),
     };
     assert!(calls(&config, clock()).await.is_err());
-}
-
-/// An etcd, and the way that stores take to it.
-struct Bench {
-    etcd: Etcd,
-    way: FaultProxy,
-    client: Client,
-}
-
-impl Bench {
-    async fn start() -> Result<Self> {
-        let etcd = Etcd::start(EtcdOptions::new()).await?;
-        let way =
-            FaultProxy::start(etcd.member(0).endpoint().trim_start_matches("http://")).await?;
-        let client = etcd.client().await?;
-        Ok(Self { etcd, way, client })
-    }
-
-    async fn store(&self) -> Result<EtcdDirectiveStore> {
-        Ok(EtcdDirectiveStore::connect(&[self.way.endpoint()], KEY, clock()).await?)
-    }
-
-    /// Writes a document as the operator does: under a lease that says when.
-    async fn publish(&self, ids: &[&str], ttl_secs: u64) -> Result<()> {
-        self.publish_at(SystemClock.unix_nanos() / 1_000_000_000, ids, ttl_secs)
-            .await
-    }
-
-    async fn publish_at(&self, second: u64, ids: &[&str], ttl_secs: u64) -> Result<()> {
-        let publication = Publication::new(second, fastrand::u16(..)).context("no such second")?;
-        let id = publication.lease_id();
-        let options = LeaseGrantOptions::new().with_id(id);
-        self.client
-            .lease_client()
-            .grant(3_600, Some(options))
-            .await?;
-        self.put(document(ids, ttl_secs).as_bytes(), id).await
-    }
-
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "the operator's fence is not what is tested here"
-    )]
-    async fn put(&self, bytes: &[u8], lease: i64) -> Result<()> {
-        let options = PutOptions::new().with_lease(lease);
-        self.client
-            .kv_client()
-            .put(KEY, bytes, Some(options))
-            .await?;
-        Ok(())
-    }
-
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "the operator's fence is not what is tested here"
-    )]
-    async fn delete(&self) -> Result<()> {
-        self.client.kv_client().delete(KEY, None).await?;
-        Ok(())
-    }
-}
-
-fn document(ids: &[&str], ttl_secs: u64) -> String {
-    let directives: Vec<_> = ids
-        .iter()
-        .map(|id| format!(r#"{{"id":"{id}","level":"Shape","ttl_secs":{ttl_secs}}}"#))
-        .collect();
-    format!(r#"{{"directives":[{}]}}"#, directives.join(","))
-}
-
-fn clock() -> Arc<dyn Clock> {
-    Arc::new(SystemClock)
-}
-
-fn ids_are(store: &EtcdDirectiveStore, expected: &[&str]) -> Result<()> {
-    let shown = store.load().introspect(SystemClock.now());
-    let ids: HashSet<_> = shown["directives"]
-        .as_array()
-        .context("no list")?
-        .iter()
-        .filter_map(|directive| directive["id"].as_str())
-        .collect();
-    ensure!(
-        ids == expected.iter().copied().collect(),
-        "{ids:?}, not {expected:?}"
-    );
-    Ok(())
-}
-
-async fn ids_become(store: &EtcdDirectiveStore, expected: &[&str]) -> Result<()> {
-    eventually("the directives", SOON, async || ids_are(store, expected)).await
-}
-
-async fn connected(store: &EtcdDirectiveStore, within: Duration) -> Result<()> {
-    eventually("the watch", within, async || {
-        ensure!(store.status().connected, "{:?}", store.status());
-        Ok(())
-    })
-    .await
-}
-
-async fn disconnected(store: &EtcdDirectiveStore, within: Duration) -> Result<()> {
-    eventually("the loss to be noticed", within, async || {
-        ensure!(!store.status().connected, "{:?}", store.status());
-        Ok(())
-    })
-    .await
 }

@@ -1,13 +1,19 @@
 //! What the commands that speak to etcd share.
 
+use std::path::PathBuf;
+
 use anyhow::Context as _;
 use clap::Args;
 
-use crate::etcd::{ConnectOptions, Keys, connect};
+use crate::etcd::{ConnectOptions, Keys, Password, connect};
 use crate::operator::publish::keys::KeyStore;
 
 /// Where etcd is, and which key is meant.
 #[derive(Clone, Debug, Args)]
+#[allow(
+    clippy::struct_field_names,
+    reason = "clap makes the flags of the names, and each flag says that it is etcd's"
+)]
 pub(super) struct EtcdArguments {
     /// The client URLs of etcd, separated by commas.
     #[arg(
@@ -25,18 +31,78 @@ pub(super) struct EtcdArguments {
         default_value = "osproxy/directives"
     )]
     pub(super) etcd_directives_key: String,
+
+    /// The authorities (PEM) that etcd's certificate has to come from; required for https endpoints.
+    #[arg(long, env = "OSPROXY_ETCD_CA_FILE", value_name = "FILE")]
+    etcd_ca_file: Option<PathBuf>,
+
+    /// The client certificate (PEM) to show to etcd.
+    #[arg(
+        long,
+        env = "OSPROXY_ETCD_CERT_FILE",
+        value_name = "FILE",
+        requires = "etcd_key_file"
+    )]
+    etcd_cert_file: Option<PathBuf>,
+
+    /// The private key (PEM) of the client certificate.
+    #[arg(
+        long,
+        env = "OSPROXY_ETCD_KEY_FILE",
+        value_name = "FILE",
+        requires = "etcd_cert_file"
+    )]
+    etcd_key_file: Option<PathBuf>,
+
+    /// The name that etcd's certificate has to be for, where it is not the endpoint's host.
+    #[arg(long, env = "OSPROXY_ETCD_SERVER_NAME", value_name = "NAME")]
+    etcd_server_name: Option<String>,
+
+    /// The etcd user to log in as.
+    #[arg(
+        long,
+        env = "OSPROXY_ETCD_USER",
+        value_name = "USER",
+        requires = "etcd_password_file"
+    )]
+    etcd_user: Option<String>,
+
+    /// The file that holds the etcd user's password.
+    #[arg(
+        long,
+        env = "OSPROXY_ETCD_PASSWORD_FILE",
+        value_name = "FILE",
+        requires = "etcd_user"
+    )]
+    etcd_password_file: Option<PathBuf>,
+
+    /// Send user and password over plain http too, where anybody on the way can read them.
+    #[arg(long, env = "OSPROXY_ETCD_ALLOW_INSECURE_CREDENTIALS")]
+    etcd_allow_insecure_credentials: bool,
 }
 
 impl EtcdArguments {
     /// How to connect.
-    pub(super) fn options(&self) -> ConnectOptions {
-        ConnectOptions::new(&self.etcd_endpoints)
+    ///
+    /// # Errors
+    /// Where that cannot be used, the files included.
+    pub(super) fn options(&self) -> anyhow::Result<ConnectOptions> {
+        let mut options = ConnectOptions::new(&self.etcd_endpoints);
+        options.ca_file.clone_from(&self.etcd_ca_file);
+        options.cert_file.clone_from(&self.etcd_cert_file);
+        options.key_file.clone_from(&self.etcd_key_file);
+        options.server_name.clone_from(&self.etcd_server_name);
+        options.user.clone_from(&self.etcd_user);
+        options.password = self.etcd_password_file.clone().map(Password::File);
+        options.allow_insecure_credentials = self.etcd_allow_insecure_credentials;
+        options.check().context("cannot use the etcd options")?;
+        Ok(options)
     }
 
     /// Connects, for a command that exits.
     pub(super) async fn store(&self) -> anyhow::Result<KeyStore> {
         let keys = Keys::new(&self.etcd_directives_key)?;
-        let options = self.options();
+        let options = self.options()?;
         let client = connect(&options)
             .await
             .context("cannot use --etcd-endpoints")?;

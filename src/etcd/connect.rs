@@ -1,90 +1,88 @@
 //! A connection to etcd with every bound set.
 
-use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use etcd_client::Client;
+use etcd_client::{Client, Error};
+use tracing::warn;
 
-use super::Fault;
+use super::material::Material;
+use super::{ConnectOptions, Fault};
 
-/// The time bounds of a connection. The defaults are the ones that both ends share.
-#[non_exhaustive]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Timings {
-    /// How long a TCP and TLS connect may take.
-    pub connect_timeout: Duration,
-    /// How long a unary call may take.
-    pub unary_timeout: Duration,
-    /// How often an idle connection is pinged. etcd closes connections that ping more often than every 5 s
-    /// (`--grpc-keepalive-min-time`), at the third ping.
-    pub keep_alive_interval: Duration,
-    /// How long a ping may stay unanswered.
-    pub keep_alive_timeout: Duration,
-}
-
-impl Default for Timings {
-    fn default() -> Self {
-        Self {
-            connect_timeout: Duration::from_secs(2),
-            unary_timeout: Duration::from_secs(5),
-            keep_alive_interval: Duration::from_secs(10),
-            keep_alive_timeout: Duration::from_secs(5),
-        }
-    }
-}
-
-/// Where etcd is and how to talk to it.
-#[non_exhaustive]
-#[derive(Clone, Default)]
-pub struct ConnectOptions {
-    /// The members' client URLs, `http://` or `https://`.
-    pub endpoints: Vec<String>,
-    /// The time bounds.
-    pub timings: Timings,
-}
-
-impl fmt::Debug for ConnectOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // An endpoint URL may carry credentials: only the number of them is shown.
-        f.debug_struct("ConnectOptions")
-            .field("endpoints", &self.endpoints.len())
-            .field("timings", &self.timings)
-            .finish()
-    }
-}
-
-impl ConnectOptions {
-    /// A plain connection to `endpoints` with the default time bounds.
-    #[must_use]
-    pub fn new(endpoints: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self {
-            endpoints: endpoints.into_iter().map(Into::into).collect(),
-            timings: Timings::default(),
-        }
-    }
-}
-
-/// Makes a client. Nothing is sent yet: whether anybody listens shows at the first call.
+/// Makes a client, with what the files hold now. Without a login nothing is sent yet: whether anybody listens
+/// shows at the first call.
 ///
 /// `require_leader` is on: a member cut off from its quorum otherwise serves a watch that stays mute (etcd-io/etcd#7247).
 /// The deadline of unary calls is [`within`]'s and not the client's, which would cut a waiting campaign as well.
 ///
 /// # Errors
-/// [`Fault`] where the endpoints or the credentials cannot be used.
+/// [`Fault::Options`] where the options cannot be used; the log says why, and so does [`ConnectOptions::check`]. Any
+/// other [`Fault`] is the login's.
 pub async fn connect(options: &ConnectOptions) -> Result<Client, Fault> {
+    let read = Material::read_aside(options.clone()).await;
+    let material = read.map_err(|bad| {
+        warn!(reason = bad.slug(), "cannot connect to etcd: {bad}");
+        Fault::Options
+    })?;
+    connect_with(options, &material).await
+}
+
+/// Makes a client with this material.
+///
+/// # Errors
+/// As [`connect`].
+pub(crate) async fn connect_with(
+    options: &ConnectOptions,
+    material: &Material,
+) -> Result<Client, Fault> {
+    options.check_words().map_err(|bad| {
+        warn!(reason = bad.slug(), "cannot connect to etcd: {bad}");
+        Fault::Options
+    })?;
     let timings = options.timings;
-    let etcd = etcd_client::ConnectOptions::new()
+    let mut etcd = etcd_client::ConnectOptions::new()
         .with_connect_timeout(timings.connect_timeout)
         .with_keep_alive(timings.keep_alive_interval, timings.keep_alive_timeout)
         .with_keep_alive_while_idle(false)
         .with_tcp_keepalive(Duration::from_secs(30))
         .with_require_leader(true);
-    within(
-        timings.unary_timeout,
-        Client::connect(&options.endpoints, Some(etcd)),
-    )
-    .await
+    if let (Some(user), Some(password)) = (&options.user, &material.password) {
+        etcd = etcd.with_user(user, password).with_auto_token_refresh(true);
+    }
+    #[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+    if let Some(tls) = tls(options, material) {
+        etcd = etcd.with_tls(tls);
+    }
+    let connecting = Client::connect(options.urls(), Some(etcd));
+    match tokio::time::timeout(timings.unary_timeout, connecting).await {
+        Ok(Ok(client)) => Ok(client),
+        Ok(Err(error @ Error::GRpcStatus(_))) => Err(Fault::of(&error)),
+        // Before anything is sent: what the words and the files passed for they are not.
+        Ok(Err(_)) => {
+            warn!(
+                "cannot connect to etcd: an endpoint is no URL, a certificate is none, or a key is not its certificate's"
+            );
+            Err(Fault::Options)
+        }
+        Err(_) => Err(Fault::Timeout),
+    }
+}
+
+#[cfg(any(feature = "tls-ring", feature = "tls-aws-lc"))]
+fn tls(options: &ConnectOptions, material: &Material) -> Option<etcd_client::TlsOptions> {
+    use etcd_client::{Certificate, Identity, TlsOptions};
+    let authorities = material.authorities.as_ref()?;
+    // The connect time-out is the TCP connect's alone.
+    let mut tls = TlsOptions::new()
+        .ca_certificate(Certificate::from_pem(authorities))
+        .timeout(options.timings.connect_timeout);
+    if let Some((certificate, key)) = &material.identity {
+        tls = tls.identity(Identity::from_pem(certificate, key));
+    }
+    if let Some(name) = &options.server_name {
+        tls = tls.domain_name(name);
+    }
+    Some(tls)
 }
 
 /// Runs one unary call under a deadline.
@@ -93,7 +91,7 @@ pub async fn connect(options: &ConnectOptions) -> Result<Client, Fault> {
 /// The call's [`Fault`], or [`Fault::Timeout`].
 pub async fn within<T>(
     deadline: Duration,
-    call: impl Future<Output = Result<T, etcd_client::Error>>,
+    call: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Fault> {
     match tokio::time::timeout(deadline, call).await {
         Ok(Ok(answer)) => Ok(answer),

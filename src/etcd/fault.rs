@@ -18,8 +18,12 @@ pub enum Fault {
     NoSpace,
     /// The request never left: no connection to the member could be made.
     NotSent,
+    /// The endpoints, the certificates or the login were refused before anything was sent.
+    Options,
     /// The credentials are good and do not allow this.
     PermissionDenied,
+    /// No TLS connection could be made: a certificate that one side does not take, or another name than is expected.
+    Tls,
     /// The request, or the answer, is larger than a limit.
     TooLarge,
     /// No answer within the deadline. It may have been carried out, and may still be.
@@ -41,7 +45,9 @@ impl Fault {
             Self::LeaseExists => "etcd_lease_exists",
             Self::NoSpace => "etcd_no_space",
             Self::NotSent => "etcd_unreachable",
+            Self::Options => "etcd_options",
             Self::PermissionDenied => "etcd_permission_denied",
+            Self::Tls => "etcd_tls",
             Self::TooLarge => "etcd_too_large",
             Self::Timeout => "etcd_timeout",
             Self::Unavailable => "etcd_unavailable",
@@ -59,9 +65,10 @@ impl Fault {
             | Self::LeaseExists
             | Self::NoSpace
             | Self::NotSent
+            | Self::Options
             | Self::PermissionDenied
             | Self::TooLarge => true,
-            Self::Timeout | Self::Unavailable | Self::Other => false,
+            Self::Timeout | Self::Tls | Self::Unavailable | Self::Other => false,
         }
     }
 
@@ -99,6 +106,9 @@ impl Fault {
             ("message length too large", Fault::TooLarge),
             ("tcp connect error", Fault::NotSent),
             ("dns error", Fault::NotSent),
+            ("invalid peer certificate", Fault::Tls),
+            ("received fatal alert", Fault::Tls),
+            ("tls handshake timeout", Fault::Timeout),
             ("timeout expired", Fault::Timeout),
             ("request timed out", Fault::Timeout),
         ];
@@ -126,7 +136,9 @@ impl std::fmt::Display for Fault {
             Self::LeaseExists => "the lease exists already",
             Self::NoSpace => "etcd's storage is full (compact, defragment, then disarm the alarm)",
             Self::NotSent => "no connection to etcd could be made",
+            Self::Options => "the endpoints, certificates or login for etcd cannot be used",
             Self::PermissionDenied => "etcd denies the permission",
+            Self::Tls => "no TLS connection to etcd could be made",
             Self::TooLarge => "too large for etcd's limits",
             Self::Timeout => "etcd did not answer in time",
             Self::Unavailable => "etcd is unavailable",
@@ -181,6 +193,9 @@ mod tests {
             ),
             (14, "tcp connect error", Fault::NotSent),
             (1, "Timeout expired", Fault::Timeout),
+            (14, "TLS handshake timeout.", Fault::Timeout),
+            (14, "invalid peer certificate: UnknownIssuer", Fault::Tls),
+            (14, "received fatal alert: CertificateRequired", Fault::Tls),
             (14, "etcdserver: request timed out", Fault::Timeout),
             (14, "etcdserver: no leader", Fault::Unavailable),
             (2, "h2 protocol error: broken pipe", Fault::Unavailable),

@@ -11,11 +11,12 @@ use tracing::{debug, info, warn};
 
 use super::holding::Holding;
 use super::protocol::{Happened, Header, Next, Pace, Protocol, Tell, Value};
+use super::rotation::{Look, look};
 use super::shared::Shared;
 use super::status::Counters;
 use super::wire::{Connection, message_of};
 use crate::document::{LeaseReading, Moment};
-use crate::etcd::{ConnectOptions, Fault, Keys};
+use crate::etcd::{Fault, Keys};
 
 /// The store's task.
 pub(super) struct Driver {
@@ -29,6 +30,8 @@ pub(super) struct Driver {
     lease: Slot<Happened>,
     opening: Slot<Result<WatchStream, Fault>>,
     watch: Option<WatchStream>,
+    /// A look at the files, where there are any.
+    looking: Slot<Look>,
     /// The last failure.
     fault: Option<Fault>,
 }
@@ -44,10 +47,10 @@ const START_WITHIN: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(10);
 
 impl Driver {
-    pub(super) fn new(options: ConnectOptions, keys: &Keys, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(connection: Connection, keys: &Keys, shared: Arc<Shared>) -> Self {
         let now = shared.clock().now();
-        Self {
-            connection: Connection::new(options),
+        let mut driver = Self {
+            connection,
             key: keys.document().into(),
             protocol: Protocol::new(Pace::default(), fastrand::u64(..), now),
             shared,
@@ -56,8 +59,11 @@ impl Driver {
             lease: None,
             opening: None,
             watch: None,
+            looking: None,
             fault: None,
-        }
+        };
+        driver.look_later();
+        driver
     }
 
     /// Runs until the state of the key is known.
@@ -77,7 +83,11 @@ impl Driver {
                     let tried = self.shared.clock().now().saturating_duration_since(began);
                     let hopeless = matches!(
                         fault,
-                        Fault::Authentication | Fault::PermissionDenied | Fault::Other
+                        Fault::Authentication
+                            | Fault::Options
+                            | Fault::PermissionDenied
+                            | Fault::Tls
+                            | Fault::Other
                     );
                     if hopeless || tried >= START_TRIES_FOR {
                         return Err(fault);
@@ -122,8 +132,44 @@ impl Driver {
                 Err(fault) => Happened::WatchFailed(fault),
             },
             happened = message(&mut self.watch, &self.key) => happened,
+            looked = done(&mut self.looking) => self.looked(looked),
             () = sleep(wait.max(Duration::from_millis(1))) => Happened::TimePassed,
         }
+    }
+
+    /// Looks at the files in a while, if there are any.
+    fn look_later(&mut self) {
+        if self.connection.options().has_files() {
+            let looking = look(self.connection.clone(), Arc::clone(&self.key));
+            self.looking = Some(Box::pin(looking));
+        }
+    }
+
+    fn looked(&mut self, look: Look) -> Happened {
+        let key = &*self.key;
+        let (happened, unused) = match look {
+            Look::Same => (Happened::TimePassed, None),
+            Look::Refused(reason) => (Happened::TimePassed, Some(reason)),
+            Look::Works(connection) => {
+                info!(key, "certificates or password changed; connects anew");
+                self.connection = connection;
+                (Happened::Renewed, None)
+            }
+        };
+        self.shared.record(|facts| {
+            if let Some(reason) = unused
+                && facts.unused_files != unused
+            {
+                warn!(
+                    key,
+                    reason,
+                    "the new certificates or password cannot be used; the last good ones stay in use"
+                );
+            }
+            facts.unused_files = unused;
+        });
+        self.look_later();
+        happened
     }
 
     async fn step(&mut self, happened: Happened) {

@@ -1,11 +1,11 @@
 //! What a store holds: the last good document, how old it is, and what follows for requests.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use osproxy_core::Instant;
 use osproxy_observe::DirectiveSet;
 
+use super::copies::Copies;
 use super::decision::Index;
 use super::protocol::Value;
 use super::status::{Applied, Refused};
@@ -14,7 +14,7 @@ use crate::document::{Accepted, Aging, LeaseReading, Moment, Publication, Refusa
 /// What requests are decided by: immutable, replaced as a whole.
 #[derive(Debug, Default)]
 pub(super) struct Snapshot {
-    pub(super) set: Arc<DirectiveSet>,
+    pub(super) copies: Copies,
     pub(super) index: Index,
 }
 
@@ -154,7 +154,7 @@ impl Holding {
         });
         Snapshot {
             index: Index::new(&directives),
-            set: Arc::new(DirectiveSet::from_directives(directives)),
+            copies: Copies::new(DirectiveSet::from_directives(directives)),
         }
     }
 

@@ -45,7 +45,7 @@ impl Bench {
     /// How many directives requests are decided by now.
     fn alive(&mut self) -> usize {
         let now = self.now();
-        self.holding.snapshot(now).set.len()
+        self.holding.snapshot(now).copies.set().len()
     }
 }
 

@@ -8,10 +8,13 @@
 //! good document and its age; `decision` finds the few directives that concern a request. `protocol`, `holding` and
 //! `decision` are pure.
 
+mod builder;
+mod copies;
 mod decision;
 mod driver;
 mod holding;
 mod protocol;
+mod rotation;
 mod shared;
 mod status;
 mod wire;
@@ -21,16 +24,15 @@ use std::sync::Arc;
 
 use osproxy_core::{Clock, Instant, RequestId};
 use osproxy_observe::{DirectiveSet, DirectiveStore, RequestAttrs};
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::document::{Moment, Refusal};
-use crate::etcd::{BadKey, ConnectOptions, Fault, Keys};
-use driver::Driver;
+use crate::etcd::{BadKey, BadOptions, ConnectOptions, Fault};
 use holding::Holding;
 use protocol::Value;
 use shared::Shared;
 
+pub use builder::StoreBuilder;
 pub use decision::Decision;
 pub use status::{Applied, Counters, Refused, Status};
 
@@ -58,17 +60,23 @@ impl Drop for Inner {
 
 /// Why a store could not be started. Once it runs, it keeps the last good set and tries again by itself.
 #[non_exhaustive]
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum EtcdError {
     /// The key could not be read.
     #[error("cannot read the directives key from etcd: {}; {}", .0, advice(*.0))]
     Connect(Fault),
+    /// The instance name cannot be used.
+    #[error("the instance name is not 1 to 128 letters, digits, `-`, `_` and `.`")]
+    Instance,
     /// The key cannot be used.
     #[error(transparent)]
     Key(#[from] BadKey),
     /// There is no tokio runtime to run in.
     #[error("the directive store needs a tokio runtime; call `connect` from within one")]
     NoRuntime,
+    /// The endpoints, the certificates or the login cannot be used.
+    #[error(transparent)]
+    Options(#[from] BadOptions),
 }
 
 impl EtcdDirectiveStore {
@@ -85,14 +93,18 @@ impl EtcdDirectiveStore {
         key: impl Into<String>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, EtcdError> {
-        let runtime = Handle::try_current().map_err(|_| EtcdError::NoRuntime)?;
-        let keys = Keys::new(key)?;
-        let shared = Arc::new(Shared::new(clock));
-        let options = ConnectOptions::new(endpoints);
-        let mut driver = Driver::new(options, &keys, Arc::clone(&shared));
-        driver.start().await.map_err(EtcdError::Connect)?;
-        let task = runtime.spawn(driver.run()).abort_handle();
-        Ok(Self::new(shared, Some(task)))
+        Self::builder(endpoints.iter().cloned(), key, clock)
+            .build()
+            .await
+    }
+
+    /// Sets up a store with TLS, a login, other time bounds, a name, or a start that does not wait for etcd.
+    pub fn builder(
+        endpoints: impl IntoIterator<Item = impl Into<String>>,
+        key: impl Into<String>,
+        clock: Arc<dyn Clock>,
+    ) -> StoreBuilder {
+        StoreBuilder::new(ConnectOptions::new(endpoints), key.into(), clock)
     }
 
     /// A store of this one document, without an etcd and without a task: for tests of what embeds a store. It is as
@@ -101,7 +113,7 @@ impl EtcdDirectiveStore {
     /// # Errors
     /// The reason for which a real store would refuse the document.
     pub fn from_document(bytes: &[u8], clock: Arc<dyn Clock>) -> Result<Self, Refusal> {
-        let shared = Shared::new(clock);
+        let shared = Shared::new(clock, None);
         let now = Moment::now(shared.clock());
         let value = Value {
             lease: 0,
@@ -153,7 +165,7 @@ impl EtcdDirectiveStore {
 impl DirectiveStore for EtcdDirectiveStore {
     /// The current set, without what has ended. Lock-free: one more reference to it.
     fn load(&self) -> Arc<DirectiveSet> {
-        Arc::clone(&self.inner.shared.snapshot().set)
+        self.inner.shared.snapshot().copies.share()
     }
 }
 
@@ -161,7 +173,10 @@ impl DirectiveStore for EtcdDirectiveStore {
 impl fmt::Debug for EtcdDirectiveStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EtcdDirectiveStore")
-            .field("directives", &self.inner.shared.snapshot().set.len())
+            .field(
+                "directives",
+                &self.inner.shared.snapshot().copies.set().len(),
+            )
             .finish_non_exhaustive()
     }
 }
@@ -183,6 +198,8 @@ impl Changes {
 fn advice(fault: Fault) -> &'static str {
     match fault {
         Fault::Authentication => "check the user and the password",
+        Fault::Tls => "check the CA file, the server name and the client certificate",
+        Fault::Options => "check the endpoints, and that certificate and key belong together",
         Fault::PermissionDenied => "the user needs the right to read this one key",
         Fault::NotSent | Fault::Timeout | Fault::Unavailable => {
             "check the endpoints (http://host:2379 or https://…) and whether etcd runs"

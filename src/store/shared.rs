@@ -15,6 +15,7 @@ use crate::etcd::Fault;
 /// The snapshot for requests, and the facts for people.
 pub(super) struct Shared {
     clock: Arc<dyn Clock>,
+    instance: Option<Arc<str>>,
     snapshot: ArcSwap<Snapshot>,
     facts: Mutex<Facts>,
     version: watch::Sender<u64>,
@@ -26,6 +27,7 @@ pub(super) struct Facts {
     pub(super) disconnected: Option<Instant>,
     pub(super) confirmed: Option<Instant>,
     pub(super) last_fault: Option<Fault>,
+    pub(super) unused_files: Option<&'static str>,
     pub(super) revision: i64,
     pub(super) counters: Counters,
     applied: Option<Applied>,
@@ -46,15 +48,17 @@ impl Facts {
 const STALE: Duration = Duration::from_secs(65);
 
 impl Shared {
-    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(clock: Arc<dyn Clock>, instance: Option<Arc<str>>) -> Self {
         let now = clock.now();
         Self {
             clock,
+            instance,
             snapshot: ArcSwap::default(),
             facts: Mutex::new(Facts {
                 disconnected: Some(now),
                 confirmed: None,
                 last_fault: None,
+                unused_files: None,
                 revision: 0,
                 counters: Counters::default(),
                 applied: None,
@@ -98,9 +102,11 @@ impl Shared {
         let ago = |moment: Instant| now.mono.saturating_duration_since(moment);
         let aging = facts.aging.as_ref();
         Status {
+            instance: self.instance.as_deref().map(str::to_owned),
             connected: facts.disconnected.is_none(),
             disconnected_ms: facts.disconnected.map(|since| millis(ago(since))),
             last_fault: facts.last_fault.map(Fault::slug),
+            unused_files: facts.unused_files,
             revision: facts.revision,
             applied: facts.applied,
             age_ms: aging.map(|aging| millis(aging.age(now).effective)),

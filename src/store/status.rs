@@ -8,12 +8,17 @@ use serde::Serialize;
 #[non_exhaustive]
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Status {
+    /// The name that the embedder gave this store; `None` where it gave none.
+    pub instance: Option<String>,
     /// Whether a watch is open. Without one the last good set stays in force, each directive to its end.
     pub connected: bool,
     /// Since when there has been no watch; `None` while connected.
     pub disconnected_ms: Option<u64>,
     /// The slug of the last failure between the store and etcd, also one that is over.
     pub last_fault: Option<&'static str>,
+    /// Why the certificates or the password that the files hold now are not in use: the slug of a bad file, or of the
+    /// failure when they were tried. The last good ones are in use until that is put right. `None` where all is well.
+    pub unused_files: Option<&'static str>,
     /// Up to which etcd revision the state of the key is known; 0 before the first answer.
     pub revision: i64,
     /// The document in force; `None` where the key is absent, or where none was ever accepted.

@@ -7,23 +7,27 @@ use tokio::sync::OnceCell;
 
 use super::protocol::{Event, Happened, Header, Message, Value};
 use crate::document::MAX_DOCUMENT_BYTES;
-use crate::etcd::{ConnectOptions, Fault, connect, lease_reading, within};
+use crate::etcd::{ConnectOptions, Fault, Material, connect_with, lease_reading, repeat, within};
 
 /// A message may be this large: several revisions of the largest document catch up in one message, and what is larger
 /// than that is read instead.
 const MESSAGE_BYTES: usize = 4 * MAX_DOCUMENT_BYTES;
 
-/// A client that is made when it is first needed; clones share it.
+/// A client that is made when it is first needed; clones share it. It is safe to repeat every call here, and
+/// each is repeated where another member may answer.
 #[derive(Clone)]
 pub(super) struct Connection {
     options: Arc<ConnectOptions>,
+    /// What the files held when they were last found to work.
+    material: Arc<Material>,
     client: Arc<OnceCell<Client>>,
 }
 
 impl Connection {
-    pub(super) fn new(options: ConnectOptions) -> Self {
+    pub(super) fn new(options: Arc<ConnectOptions>, material: Material) -> Self {
         Self {
-            options: Arc::new(options),
+            options,
+            material: Arc::new(material),
             client: Arc::default(),
         }
     }
@@ -33,24 +37,34 @@ impl Connection {
         self.client = Arc::default();
     }
 
+    pub(super) fn options(&self) -> &Arc<ConnectOptions> {
+        &self.options
+    }
+
+    pub(super) fn material(&self) -> &Material {
+        &self.material
+    }
+
     /// Reads the key; linearizably, as every read is that does not ask for less.
     pub(super) async fn read(self, key: Arc<str>) -> Result<(Header, Option<Value>), Fault> {
-        let mut kv = self
-            .client()
-            .await?
-            .kv_client()
-            .max_decoding_message_size(MESSAGE_BYTES);
-        let answer = within(self.options.timings.unary_timeout, kv.get(&*key, None)).await?;
+        let deadline = self.options.timings.unary_timeout;
+        let answer = repeat(&self.options, || async {
+            let client = self.client().await?;
+            let mut kv = client.kv_client().max_decoding_message_size(MESSAGE_BYTES);
+            within(deadline, kv.get(&*key, None)).await
+        })
+        .await?;
         let header = answer.header().map(header_of).ok_or(Fault::Other)?;
         Ok((header, answer.kvs().first().map(value_of)))
     }
 
     /// Asks how much is left of a lease.
     pub(super) async fn ask_lease(self, id: i64) -> Happened {
-        let answered = async {
+        let deadline = self.options.timings.unary_timeout;
+        let answered = repeat(&self.options, || async {
             let client = self.client().await?;
-            lease_reading(&client, self.options.timings.unary_timeout, id).await
-        };
+            lease_reading(&client, deadline, id).await
+        });
         match answered.await {
             Ok(reading) => Happened::Lease(id, reading),
             Err(fault) => Happened::LeaseFailed(fault),
@@ -60,22 +74,21 @@ impl Connection {
     /// Opens a watch of the key from a revision. Both halves of the stream stay together: without the sender
     /// etcd ends the watch.
     pub(super) async fn watch(self, key: Arc<str>, from: i64) -> Result<WatchStream, Fault> {
-        let mut watch = self
-            .client()
-            .await?
-            .watch_client()
-            .max_decoding_message_size(MESSAGE_BYTES);
-        let options = WatchOptions::new().with_start_revision(from);
-        within(
-            self.options.timings.unary_timeout,
-            watch.watch(&*key, Some(options)),
-        )
+        let deadline = self.options.timings.unary_timeout;
+        repeat(&self.options, || async {
+            let client = self.client().await?;
+            let mut watch = client
+                .watch_client()
+                .max_decoding_message_size(MESSAGE_BYTES);
+            let options = WatchOptions::new().with_start_revision(from);
+            within(deadline, watch.watch(&*key, Some(options))).await
+        })
         .await
     }
 
     async fn client(&self) -> Result<Client, Fault> {
         self.client
-            .get_or_try_init(|| connect(&self.options))
+            .get_or_try_init(|| connect_with(&self.options, &self.material))
             .await
             .cloned()
     }

@@ -11,6 +11,7 @@
 //! * Whatever goes wrong with a watch leads back to the read. So does the passing of 45 s ± 15 s, because etcd
 //!   itself has lost events (etcd-io/etcd#19179, #17529): no watch defect lasts longer than that.
 
+mod value;
 mod vocabulary;
 
 use std::time::Duration;
@@ -113,6 +114,7 @@ impl Protocol {
             Happened::Watch(message) => self.heard(now, message, &mut next),
             Happened::WatchFailed(fault) => self.watch_failed(now, fault, &mut next),
             Happened::ClockJumped => self.read_by(now),
+            Happened::Renewed => self.start_again(now, &mut next),
             Happened::TimePassed => {}
         }
         self.do_what_is_due(now, &mut next);
@@ -269,94 +271,13 @@ impl Protocol {
         self.read = Read::At(now.saturating_add(self.pace.doubt));
     }
 
-    /// What a read that is believed says of the key.
-    fn settle(&mut self, revision: i64, value: Option<Value>, next: &mut Vec<Next>) {
-        self.pending = None;
-        match (&mut self.taken, value) {
-            (Taken::Absence(at), None) => {
-                *at = revision;
-                next.push(Next::Confirm);
-            }
-            (_, None) => self.take(None, revision, None, next),
-            (Taken::Value(taken), Some(value)) if *taken == value => {
-                next.push(Next::Confirm);
-                if value.lease != 0 {
-                    next.push(Next::AskLease(value.lease));
-                }
-            }
-            (_, Some(value)) if value.lease == 0 => self.take(Some(value), revision, None, next),
-            (_, Some(value)) => {
-                next.push(Next::AskLease(value.lease));
-                self.pending = Some(value);
-            }
-        }
-    }
-
-    fn take(
-        &mut self,
-        value: Option<Value>,
-        revision: i64,
-        reading: Option<LeaseReading>,
-        next: &mut Vec<Next>,
-    ) {
-        self.pending = None;
-        self.gone = None;
-        self.taken = value.clone().map_or(Taken::Absence(revision), Taken::Value);
-        next.push(Next::Take {
-            value,
-            revision,
-            reading,
-        });
-    }
-
-    fn lease_answered(
-        &mut self,
-        now: Instant,
-        id: i64,
-        reading: LeaseReading,
-        next: &mut Vec<Next>,
-    ) {
-        if reading.remaining_secs < 0 {
-            // A lease that is gone takes the key with it: read again, but not for ever where etcd keeps both.
-            if self.gone.replace(id) != Some(id) {
-                let wait = self.between(Duration::ZERO, Duration::from_secs(1));
-                self.read_by(now.saturating_add(wait));
-            }
-            return;
-        }
-        self.gone = None;
-        match self.pending.take() {
-            Some(value) if value.lease == id => {
-                self.take(Some(value), self.known, Some(reading), next);
-            }
-            other => {
-                self.pending = other;
-                next.push(Next::Age(id, reading));
-            }
-        }
-    }
-
-    fn lease_failed(&mut self, now: Instant, fault: Fault, next: &mut Vec<Next>) {
-        let Some(value) = self.pending.take() else {
-            return;
-        };
-        if fault == Fault::PermissionDenied {
-            // A login that may not ask still may read: the wall clock alone has to do.
-            self.take(Some(value), self.known, None, next);
-        } else {
-            self.tell(Tell::ReadFailed(fault), next);
-            let wait = self.back_off();
-            self.read_by(now.saturating_add(wait));
-        }
-    }
-
     fn read_failed(&mut self, now: Instant, fault: Fault, next: &mut Vec<Next>) {
         if !matches!(self.read, Read::Asked(_)) {
             return;
         }
         self.counters.failed_reads += 1;
         self.tell(Tell::ReadFailed(fault), next);
-        if matches!(self.watch, Watch::Closed) && fault == Fault::Timeout {
+        if matches!(self.watch, Watch::Closed) && needs_another_connection(fault) {
             next.push(Next::Drop(true));
         }
         let wait = self.back_off();
@@ -442,9 +363,19 @@ impl Protocol {
         }
         self.counters.restarts += 1;
         self.tell(Tell::Lost(fault), next);
-        self.close(fault == Fault::Timeout, next);
+        // etcd also says "permission denied" where the login behind a watch has expired (etcd-io/etcd#8914).
+        let refused = fault == Fault::PermissionDenied;
+        self.close(refused || needs_another_connection(fault), next);
         let wait = self.back_off();
         self.read = Read::At(now.saturating_add(wait));
+    }
+
+    /// Back to the read on another connection. A second witness is waited for all the same.
+    fn start_again(&mut self, now: Instant, next: &mut Vec<Next>) {
+        self.close(false, next);
+        if self.doubt.is_none() || matches!(self.read, Read::Asked(_)) {
+            self.read = Read::At(now);
+        }
     }
 
     fn close(&mut self, connection_too: bool, next: &mut Vec<Next>) {
@@ -485,6 +416,12 @@ impl Protocol {
         let spread = u64::try_from(most.saturating_sub(least).as_nanos()).unwrap_or(u64::MAX);
         least + Duration::from_nanos(self.chance.u64(0..=spread))
     }
+}
+
+/// After silence, because the connection may be half-open; after a login that is not good any more, because
+/// a new connection logs in anew.
+fn needs_another_connection(fault: Fault) -> bool {
+    matches!(fault, Fault::Timeout | Fault::Authentication)
 }
 
 #[cfg(test)]

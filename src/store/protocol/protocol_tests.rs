@@ -200,10 +200,32 @@ fn a_refusal_that_also_says_created_is_a_refusal() {
         next,
         [
             Next::Tell(Tell::Lost(Fault::PermissionDenied)),
-            Next::Drop(false)
+            Next::Drop(true)
         ]
     );
     assert!(!bench.protocol.is_watching());
+}
+
+#[test]
+fn a_login_that_is_not_good_any_more_takes_another_connection() {
+    let mut bench = Bench::watching(Some(value(4)), 9);
+    let next = bench.step(cancelled(Fault::Authentication));
+    assert_eq!(next[1], Next::Drop(true));
+    bench.until_read();
+    let next = bench.step(Happened::ReadFailed(Fault::Authentication));
+    assert!(next.contains(&Next::Drop(true)), "{next:?}");
+}
+
+#[test]
+fn another_connection_is_read_from_at_once_and_is_no_second_witness() {
+    let mut bench = Bench::watching(Some(value(4)), 9);
+    assert_eq!(
+        bench.step(Happened::Renewed),
+        [Next::Drop(false), Next::Read]
+    );
+    bench.step(Happened::Read(at(3), None));
+    assert_eq!(bench.step(Happened::Renewed), [Next::Drop(false)]);
+    assert_eq!(bench.until_read(), Duration::from_secs(5));
 }
 
 #[test]

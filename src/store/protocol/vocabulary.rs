@@ -98,6 +98,8 @@ pub(in crate::store) enum Happened {
     WatchFailed(Fault),
     /// The wall clock ran ahead of the monotonic one: the age of what is applied has to be asked for.
     ClockJumped,
+    /// There is another connection, with other certificates or another login: what ran on the old one is not wanted.
+    Renewed,
     /// Nothing; some deadline may have passed.
     TimePassed,
 }

@@ -191,6 +191,8 @@ impl World {
             }
             16 => self.stray(Happened::ClockJumped),
             17 => self.break_stream(Fault::TooLarge),
+            18 => self.stray(Happened::Renewed),
+            19 => self.break_stream(Fault::Authentication),
             _ => {}
         }
         self.stream_events();
