@@ -31,8 +31,8 @@ playground: programs ## Start the same system and leave it up until Ctrl-C
 
 .PHONY: test
 test: servers old-servers ## Run every test, against real servers
+	cargo bench --bench instructions
 	cargo test --workspace --no-fail-fast
-	cargo bench --no-default-features --features store --bench instructions
 
 .PHONY: soak
 soak: servers ## The long forms: fifty restarts of the operator, ten minutes of quiet
@@ -50,7 +50,8 @@ lint: built ## Check format, lints, documentation, dependencies and generated fi
 
 .PHONY: bench
 bench: servers ## Measure, beside the reference
-	cargo bench --no-default-features --features store --bench store
+	cargo bench --bench store
+	cargo bench --bench apply
 
 .PHONY: crd
 crd: built ## Write the CustomResourceDefinition from its Rust type
