@@ -387,11 +387,15 @@ async fn the_policy_holds_where_the_operator_watches_and_where_the_values_say() 
         );
         assert_eq!(bindings[0]["spec"]["validationActions"], json!(["Deny"]));
     }
-    let ignore = render(json!({"policy": {"failurePolicy": "Ignore"}})).await?;
-    assert!(
-        of_kind(&ignore, "ValidatingAdmissionPolicy")
-            .all(|policy| policy["spec"]["failurePolicy"] == "Ignore")
-    );
+    for (values, on_failure) in [
+        (json!({}), "Fail"),
+        (json!({"policy": {"failurePolicy": "Ignore"}}), "Ignore"),
+    ] {
+        let all = render(values).await?;
+        let policies: Vec<&Value> = of_kind(&all, "ValidatingAdmissionPolicy").collect();
+        assert_eq!(policies.len(), 1);
+        assert_eq!(policies[0]["spec"]["failurePolicy"], on_failure);
+    }
     Ok(())
 }
 

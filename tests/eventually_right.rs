@@ -3,9 +3,14 @@
 
 mod support;
 
-use anyhow::{Result, ensure};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use osproxy_core::{Clock, SystemClock};
+use osproxy_directives::EtcdDirectiveStore;
+use osproxy_observe::DirectiveStore;
 use serde_json::json;
-use support::{Line, SOON, condition, directive, now_secs};
+use support::{Line, SOON, condition, directive, now_secs, store};
 use testbed::deadline::eventually;
 
 #[tokio::test]
@@ -81,9 +86,14 @@ async fn a_change_a_suspension_and_a_resumption_reach_the_document() -> Result<(
 }
 
 #[tokio::test]
-async fn each_part_killed_and_restarted_while_directives_change_the_key_ends_equal_to_the_plan()
+async fn each_part_killed_and_restarted_while_directives_change_key_and_proxies_end_equal_to_the_plan()
 -> Result<()> {
     let line = Line::start().await?;
+    let proxies = [
+        proxy(&line).await?,
+        proxy(&line).await?,
+        proxy(&line).await?,
+    ];
     for round in 0..2 {
         let before = format!("before-{round}");
         let during = format!("during-{round}");
@@ -93,22 +103,47 @@ async fn each_part_killed_and_restarted_while_directives_change_the_key_ends_equ
         line.apply(&directive(&during, "1h")).await?;
         line.delete(&before).await?;
         line.etcd.restart().await?;
-        line.ids(&[&format!("default/{during}")]).await?;
+        everywhere(&line, &proxies, &[&during]).await?;
 
         line.operator.replica(0).kill()?;
         line.delete(&during).await?;
         line.operator.replica(0).restart()?;
-        line.ids(&[]).await?;
+        everywhere(&line, &proxies, &[]).await?;
 
         line.apply(&directive(&before, "1h")).await?;
         line.plane.api_server().kill()?;
         line.plane.restart_api_server().await?;
         line.apply(&directive(&during, "1h")).await?;
-        line.ids(&[&format!("default/{before}"), &format!("default/{during}")])
-            .await?;
+        everywhere(&line, &proxies, &[&before, &during]).await?;
         line.delete(&before).await?;
         line.delete(&during).await?;
-        line.ids(&[]).await?;
+        everywhere(&line, &proxies, &[]).await?;
     }
     eventually("readiness", SOON, async || line.operator.wait_ready().await).await
+}
+
+async fn proxy(line: &Line) -> Result<EtcdDirectiveStore> {
+    store(&line.etcd, Arc::new(SystemClock)).await
+}
+
+/// Waits until the key and every proxy hold exactly the directives of these names.
+async fn everywhere(line: &Line, proxies: &[EtcdDirectiveStore], names: &[&str]) -> Result<()> {
+    let ids: Vec<_> = names.iter().map(|name| format!("default/{name}")).collect();
+    let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+    line.ids(&ids).await?;
+    for proxy in proxies {
+        eventually(&format!("a proxy to hold {ids:?}"), SOON, async || {
+            let held = proxy.load().introspect(SystemClock.now());
+            let held: Vec<_> = held["directives"]
+                .as_array()
+                .context("no directives")?
+                .iter()
+                .map(|directive| directive["id"].as_str().unwrap_or_default())
+                .collect();
+            ensure!(held == ids, "it holds {held:?}");
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
 }

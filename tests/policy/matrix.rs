@@ -47,7 +47,7 @@ pub(crate) enum Answer {
 /// Has every right, and still keeps to the rules that are not about rights.
 pub(crate) const ADMIN: &str = "admin";
 /// May do everything with directives that has a verb of Kubernetes.
-const DEV: &str = "dev";
+pub(crate) const DEV: &str = "dev";
 /// A dev with the verb `target-all-requests`.
 const LEAD: &str = "lead";
 /// A dev with the verb `capture`.
@@ -95,136 +95,6 @@ pub(crate) const GRANTS: &[(&str, &str, Option<&str>)] = &[
     (IMPOSTOR, "matrix-edit", None),
 ];
 
-/// A policy for each namespace, by the chart's values. Whatever a policy does not name here is off.
-pub(crate) const POLICIES: &[(&str, &[&str])] = &[
-    (
-        "fields",
-        &[
-            OFF,
-            "policy.unknownFields=true",
-            r#"policy.namespaceSelector={"matchLabels":{"kubernetes.io/metadata.name":"fields"}}"#,
-        ],
-    ),
-    (
-        "fleet",
-        &[
-            OFF,
-            "policy.targetAllRequests=true",
-            r#"watch.namespaces=["fleet"]"#,
-        ],
-    ),
-    (
-        "bodies",
-        &[OFF, "policy.capture=true", r#"watch.namespaces=["bodies"]"#],
-    ),
-    (
-        "brief",
-        &[
-            OFF,
-            r#"policy.maxTtl="4h""#,
-            r#"watch.namespaces=["brief"]"#,
-        ],
-    ),
-    (
-        "reasons",
-        &[
-            OFF,
-            "policy.requireComment=true",
-            r#"watch.namespaces=["reasons"]"#,
-        ],
-    ),
-    (
-        "authors",
-        &[
-            OFF,
-            r#"policy.createdBy={"enforce":true,"exemptUsers":["system:serviceaccount:argocd:application-controller"]}"#,
-            r#"watch.namespaces=["authors"]"#,
-        ],
-    ),
-    // `unlimited` has no annotation and `nobody` an empty one.
-    (
-        "tenants",
-        &[
-            OFF,
-            "policy.namespaceTenants=true",
-            r#"watch.namespaces=["tenants","unlimited","nobody"]"#,
-        ],
-    ),
-    (
-        "everything",
-        &[
-            r#"policy.maxTtl="4h""#,
-            "policy.requireComment=true",
-            r#"policy.createdBy={"enforce":true}"#,
-            r#"watch.namespaces=["everything"]"#,
-        ],
-    ),
-];
-
-const OFF: &str = r#"policy={"unknownFields":false,"targetAllRequests":false,"capture":false,"namespaceTenants":false}"#;
-
-/// What a namespace is limited to. The spaces and the empty entry are there on purpose.
-pub(crate) const ANNOTATIONS: &[(&str, &str)] = &[
-    ("tenants", "{osproxy.io/tenants: ' acme , globex,'}"),
-    ("nobody", "{osproxy.io/tenants: ''}"),
-    ("everything", "{osproxy.io/tenants: acme}"),
-];
-
-/// All namespaces: one for each policy, and two more for the tenants.
-pub(crate) fn namespaces() -> impl Iterator<Item = &'static str> {
-    POLICIES
-        .iter()
-        .map(|(namespace, _)| *namespace)
-        .chain(["unlimited", "nobody"])
-}
-
-/// Who and what each policy refuses as soon as it bites.
-pub(crate) const PROBES: &[(&str, &str, &str)] = &[
-    (
-        "fields",
-        DEV,
-        "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, probe: 1",
-    ),
-    (
-        "fleet",
-        DEV,
-        "allRequests: true, level: Shape, samplePerMille: 50, ttl: 1h",
-    ),
-    (
-        "bodies",
-        DEV,
-        "match: [{key: tenant, value: acme}], capture: true, samplePerMille: 50, ttl: 1h",
-    ),
-    (
-        "brief",
-        DEV,
-        "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 9h",
-    ),
-    (
-        "reasons",
-        DEV,
-        "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h",
-    ),
-    (
-        "authors",
-        DEV,
-        "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h, createdBy: ana",
-    ),
-    (
-        "tenants",
-        DEV,
-        "match: [{key: tenant, value: initech}], level: Shape, samplePerMille: 50, ttl: 1h",
-    ),
-    (
-        "everything",
-        DEV,
-        "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h",
-    ),
-];
-
-/// The tenant that no refusal may repeat.
-pub(crate) const SECRET: &str = "initech";
-
 /// The spec [`ACME`] with more to it, or with another `ttl`.
 macro_rules! acme {
     (ttl $ttl:literal) => {
@@ -250,6 +120,125 @@ macro_rules! all {
         )
     };
 }
+
+/// What is installed for the rows of some namespaces.
+pub(crate) struct Policy {
+    /// The release, and the namespace of its own.
+    pub(crate) name: &'static str,
+    /// More namespaces that it watches.
+    beside: &'static [&'static str],
+    /// The chart's values. Whatever they do not name is off.
+    pub(crate) values: &'static [&'static str],
+    /// A spec that it refuses to [`DEV`] as soon as it bites.
+    pub(crate) probe: &'static str,
+}
+
+impl Policy {
+    /// All the namespaces that it watches.
+    pub(crate) fn namespaces(&self) -> impl Iterator<Item = &'static str> {
+        self.beside.iter().copied().chain([self.name])
+    }
+}
+
+/// A policy for each switch, and one with all of them.
+pub(crate) const POLICIES: &[Policy] = &[
+    // An unknown field in each place: the probe is not what proves one of them.
+    Policy {
+        name: "fields",
+        beside: &[],
+        values: &[
+            OFF,
+            "policy.unknownFields=true",
+            r#"policy.namespaceSelector={"matchLabels":{"kubernetes.io/metadata.name":"fields"}}"#,
+        ],
+        probe: "match: [{key: tenant, value: acme, probe: 1}], level: Shape, samplePerMille: 50, ttl: 1h, probe: 1",
+    },
+    Policy {
+        name: "fleet",
+        beside: &[],
+        values: &[
+            OFF,
+            "policy.targetAllRequests=true",
+            r#"watch.namespaces=["fleet"]"#,
+        ],
+        probe: ALL,
+    },
+    Policy {
+        name: "bodies",
+        beside: &[],
+        values: &[OFF, "policy.capture=true", r#"watch.namespaces=["bodies"]"#],
+        probe: CAPTURE,
+    },
+    Policy {
+        name: "brief",
+        beside: &[],
+        values: &[
+            OFF,
+            r#"policy.maxTtl="4h""#,
+            r#"watch.namespaces=["brief"]"#,
+        ],
+        probe: acme!(ttl "9h"),
+    },
+    Policy {
+        name: "reasons",
+        beside: &[],
+        values: &[
+            OFF,
+            "policy.requireComment=true",
+            r#"watch.namespaces=["reasons"]"#,
+        ],
+        probe: ACME,
+    },
+    Policy {
+        name: "authors",
+        beside: &[],
+        values: &[
+            OFF,
+            r#"policy.createdBy={"enforce":true,"exemptUsers":["system:serviceaccount:argocd:application-controller"]}"#,
+            r#"watch.namespaces=["authors"]"#,
+        ],
+        probe: acme!("createdBy: ana"),
+    },
+    // `unlimited` has no annotation and `nobody` an empty one.
+    Policy {
+        name: "tenants",
+        beside: &["unlimited", "nobody"],
+        values: &[
+            OFF,
+            "policy.namespaceTenants=true",
+            r#"watch.namespaces=["tenants","unlimited","nobody"]"#,
+        ],
+        probe: "match: [{key: index, value: o}], level: Shape, samplePerMille: 50, ttl: 1h",
+    },
+    Policy {
+        name: "everything",
+        beside: &[],
+        values: &[
+            r#"policy.maxTtl="4h""#,
+            "policy.requireComment=true",
+            r#"policy.createdBy={"enforce":true}"#,
+            r#"watch.namespaces=["everything"]"#,
+        ],
+        probe: ACME,
+    },
+];
+
+const OFF: &str = r#"policy={"unknownFields":false,"targetAllRequests":false,"capture":false,"namespaceTenants":false}"#;
+
+/// What a namespace is limited to. The spaces and the empty entry are there on purpose.
+pub(crate) const ANNOTATIONS: &[(&str, &str)] = &[
+    ("tenants", "{osproxy.io/tenants: ' acme , globex,'}"),
+    ("nobody", "{osproxy.io/tenants: ''}"),
+    ("everything", "{osproxy.io/tenants: acme}"),
+];
+
+/// All namespaces of all policies.
+pub(crate) fn namespaces() -> impl Iterator<Item = &'static str> {
+    POLICIES.iter().flat_map(Policy::namespaces)
+}
+
+/// The tenant that no refusal may repeat.
+pub(crate) const SECRET: &str = "initech";
 
 const ACME: &str = "match: [{key: tenant, value: acme}], level: Shape, samplePerMille: 50, ttl: 1h";
 const INITECH: &str =
@@ -373,6 +362,7 @@ pub(crate) const ROWS: &[Row] = &[
     row("fleet", "suspended by server-side apply", DEV, ServerSideApply, Some(ALL), all!("suspend: true"), Allowed),
     row("fleet", "suspended by client-side apply", DEV, Apply, Some(ALL), all!("suspend: true"), Allowed),
     row("fleet", "suspended by replace", DEV, Replace, Some(ALL), all!("suspend: true"), Allowed),
+    row("fleet", "a suspended one shortened", DEV, MergePatch, Some(all!("suspend: true")), r#"{"spec":{"ttl":"59m"}}"#, Allowed),
     row("fleet", "a shorter ttl", DEV, MergePatch, Some(ALL), r#"{"spec":{"ttl":"59m"}}"#, Allowed),
     row("fleet", "the same ttl in other words", DEV, MergePatch, Some(ALL), r#"{"spec":{"ttl":"60m"}}"#, Allowed),
     row("fleet", "a later start with the same end", DEV, MergePatch, Some(all!("activeFrom: '2030-01-01T00:00:00Z'")),
