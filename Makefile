@@ -48,6 +48,14 @@ lint: built ## Check format, lints, documentation, dependencies and generated fi
 	@$(TARGET)/debug/osproxy-directives crd | diff --unified $(CRD) - \
 		|| { echo '$(CRD) is not what the code says; `make crd` writes it anew' >&2; exit 1; }
 
+.PHONY: faults
+faults: servers ## Show what the store does about each fault, and the reference beside it
+	@hack/faults
+
+.PHONY: soak
+soak: servers ## Leave a store alone for ten minutes, on each etcd
+	OSPROXY_QUIET_SECS=600 cargo test --test faults -- --nocapture a_quiet_minute
+
 .PHONY: bench
 bench: servers ## Measure, beside the reference
 	cargo bench --bench store

@@ -59,6 +59,7 @@ async fn a_client_certificate_that_rotates_is_taken_and_a_bad_one_is_not() -> Re
     );
 
     secure.rotate(&next.certificate, &next.key)?;
+    let began = SystemClock.now();
     eventually("the new certificate", NOTICED, async || {
         let status = store.status();
         ensure!(
@@ -69,6 +70,14 @@ async fn a_client_certificate_that_rotates_is_taken_and_a_bad_one_is_not() -> Re
         Ok(())
     })
     .await?;
+    let took = SystemClock.now().saturating_duration_since(began);
+    line(
+        "W28",
+        "a client certificate that rotates",
+        NOTICED,
+        took,
+        "",
+    );
     // Only the new connection is left.
     eventually("the old connection to close", SOON, async || {
         let open = secure.way.counts().open;
@@ -104,6 +113,13 @@ async fn an_etcd_that_cannot_prove_its_name_is_not_believed() -> Result<()> {
     let error = start(secure.builder_to(&mute)).await?;
     let took = SystemClock.now().saturating_duration_since(began);
     ensure!(took < Duration::from_secs(11), "{took:?}: {error}");
+    line(
+        "N8",
+        "a TLS handshake that stalls at the start",
+        Duration::from_secs(11),
+        took,
+        "",
+    );
     Ok(())
 }
 
@@ -119,6 +135,13 @@ async fn a_start_that_does_not_wait_begins_empty_and_follows_later() -> Result<(
         .await?;
     let took = SystemClock.now().saturating_duration_since(began);
     ensure!(took < Duration::from_millis(200), "{took:?}");
+    line(
+        "W30",
+        "a cold start with etcd down",
+        Duration::from_millis(200),
+        took,
+        "",
+    );
     ids_are(&store, &[])?;
     disconnected(&store, SOON).await?;
     eventually("the status to say why", SOON, async || {
@@ -254,10 +277,11 @@ async fn with_users(client: &Client, password: &str) -> Result<Client> {
 async fn recovers(root: &mut Client, store: &EtcdDirectiveStore, id: &str) -> Result<()> {
     root.refresh_token().await?;
     root.put(KEY, document(&[id], 600), None).await?;
-    eventually("the login anew", Duration::from_secs(10), async || {
-        ids_are(store, &[id])
-    })
-    .await?;
+    let began = SystemClock.now();
+    let bound = Duration::from_secs(10);
+    eventually("the login anew", bound, async || ids_are(store, &[id])).await?;
+    let took = SystemClock.now().saturating_duration_since(began);
+    line("W15", "a login that is not good any more", bound, took, "");
     connected(store, SOON).await
 }
 

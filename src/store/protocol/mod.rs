@@ -277,8 +277,10 @@ impl Protocol {
         }
         self.counters.failed_reads += 1;
         self.tell(Tell::ReadFailed(fault), next);
-        if matches!(self.watch, Watch::Closed) && needs_another_connection(fault) {
-            next.push(Next::Drop(true));
+        // An open watch proves a connection that a read found mute, and not a login that etcd takes no more.
+        let is_proven = fault == Fault::Timeout && !matches!(self.watch, Watch::Closed);
+        if needs_another_connection(fault) && !is_proven {
+            self.close(true, next);
         }
         let wait = self.back_off();
         self.read = Read::At(now.saturating_add(wait));

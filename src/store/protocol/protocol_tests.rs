@@ -214,6 +214,13 @@ fn a_login_that_is_not_good_any_more_takes_another_connection() {
     bench.until_read();
     let next = bench.step(Happened::ReadFailed(Fault::Authentication));
     assert!(next.contains(&Next::Drop(true)), "{next:?}");
+
+    // The watch of a login that is void lives on, and every re-read fails.
+    let mut bench = Bench::watching(Some(value(4)), 9);
+    bench.step(Happened::ClockJumped);
+    let next = bench.step(Happened::ReadFailed(Fault::Authentication));
+    assert!(next.contains(&Next::Drop(true)), "{next:?}");
+    assert!(!bench.protocol.is_watching());
 }
 
 #[test]
