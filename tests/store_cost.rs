@@ -9,11 +9,6 @@ use osproxy_core::{Clock, ManualClock, RequestId};
 use osproxy_directives::EtcdDirectiveStore;
 use osproxy_observe::DirectiveStore;
 
-#[allow(
-    unreachable_pub,
-    missing_docs,
-    reason = "the benchmarks compile it too"
-)]
 #[path = "../benches/shapes/mod.rs"]
 mod shapes;
 

@@ -1,5 +1,12 @@
 //! Documents of a given size, and requests that meet none, one or all of their directives.
 
+#![allow(
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "each measurement and the cost test compile this file for themselves"
+)]
+
 use std::fmt::Write as _;
 
 use osproxy_core::{EndpointKind, PartitionId, PrincipalId};

@@ -12,11 +12,12 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use etcd_client::{Client, LeaseGrantOptions, PutOptions};
 use osproxy_core::{Clock, SystemClock};
 use osproxy_directives::EtcdDirectiveStore;
 use osproxy_directives::document::Publication;
+use osproxy_directives::etcd::Fault;
 use osproxy_observe::DirectiveStore;
 use testbed::{Etcd, EtcdOptions, FaultProxy, eventually};
 
@@ -57,14 +58,21 @@ impl Bench {
     }
 
     pub async fn publish_at(&self, second: u64, ids: &[&str], ttl_secs: u64) -> Result<()> {
-        let publication = Publication::new(second, fastrand::u16(..)).context("no such second")?;
-        let id = publication.lease_id();
-        let options = LeaseGrantOptions::new().with_id(id);
-        self.client
-            .lease_client()
-            .grant(3_600, Some(options))
-            .await?;
-        self.put(document(ids, ttl_secs).as_bytes(), id).await
+        // Two of one second may draw the same id: as the operator does, another one is tried.
+        for _ in 0..5 {
+            let publication =
+                Publication::new(second, fastrand::u16(..)).context("no such second")?;
+            let id = publication.lease_id();
+            let options = LeaseGrantOptions::new().with_id(id);
+            match self.client.lease_client().grant(3_600, Some(options)).await {
+                Err(error) if Fault::of(&error) == Fault::LeaseExists => {}
+                granted => {
+                    granted?;
+                    return self.put(document(ids, ttl_secs).as_bytes(), id).await;
+                }
+            }
+        }
+        bail!("five leases of one second exist already")
     }
 
     pub async fn put(&self, bytes: &[u8], lease: i64) -> Result<()> {
