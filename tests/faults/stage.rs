@@ -73,6 +73,10 @@ impl Stage {
         })
     }
 
+    #[allow(
+        clippy::unwrap_used,
+        reason = "a test that asks for it has set the stage with it"
+    )]
     pub(super) fn between(&self) -> &Interposer {
         self.between.as_ref().unwrap()
     }
