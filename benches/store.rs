@@ -190,7 +190,7 @@ fn decode() {
         &mut || {
             swap.store(Arc::new(
                 decode_directive_set(bytes.as_bytes(), &SystemClock).unwrap(),
-            ))
+            ));
         },
     ]);
     println!("{:>20} {:>8.2}", "ours, checked twice", ours / 1e6);

@@ -1,6 +1,7 @@
 //! Documents of a given size, and requests that meet none, one or all of their directives.
 
 #![allow(
+    dead_code,
     unreachable_pub,
     missing_docs,
     clippy::unwrap_used,

@@ -96,7 +96,7 @@ fn manifest(
         }
         spec.insert("activeFrom".into(), rfc3339(publication.second()).into());
     }
-    spec.insert("ttl".into(), format!("{ttl_secs}s").into());
+    spec.insert("ttl".into(), duration(*ttl_secs).into());
     let (namespace, name) = entry.id.split_once('/').unwrap_or((namespace, &entry.id));
     Some(json!({
         "apiVersion": "osproxy.io/v1alpha1",
@@ -104,6 +104,15 @@ fn manifest(
         "metadata": { "namespace": dns_name(namespace), "name": dns_name(name) },
         "spec": spec,
     }))
+}
+
+/// Whole seconds as GEP-2257 writes a duration: no part of it has more than five digits.
+fn duration(secs: u64) -> String {
+    let parts = [(secs / 3_600, "h"), (secs / 60 % 60, "m"), (secs % 60, "s")];
+    let given = parts.into_iter().filter(|(many, _)| *many > 0);
+    given.fold(String::new(), |text, (many, unit)| {
+        text + &many.to_string() + unit
+    })
 }
 
 fn targets(selector: &Selector) -> Value {
@@ -171,6 +180,18 @@ mod tests {
         let publication = Publication::new(1_000, 3);
         assert_eq!(manifest(&relative, publication, 1_060, "x"), None);
         assert!(manifest(&relative, publication, 1_059, "x").is_some());
+    }
+
+    #[test]
+    fn a_duration_is_written_as_kubernetes_reads_it() {
+        for (secs, text) in [
+            (5, "5s"),
+            (5_400, "1h30m"),
+            (604_800, "168h"),
+            (3_661, "1h1m1s"),
+        ] {
+            assert_eq!(duration(secs), text);
+        }
     }
 
     #[test]

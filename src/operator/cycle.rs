@@ -15,9 +15,9 @@ use super::plan::{Limits, Plan, plan};
 use super::publish::keys::KeyStore;
 use super::publish::owner::{Owner, Ownership};
 use super::publish::{
-    Held, KeyState, OnNoSpace, Outcome, Publisher, Session, Step, Tally, Term, TermEnded,
+    Held, KeyState, OnNoSpace, Outcome, Publisher, Session, Step, Term, TermEnded,
 };
-use super::report::{Announcer, Notice, Report, Reporter};
+use super::report::{Announcer, Notice, Report, Reporter, Told};
 use super::{identity, serve};
 use crate::document::Moment;
 use crate::etcd::{BadKey, ConnectOptions, Fault, Keys, connect};
@@ -375,39 +375,6 @@ impl Operator {
                 tokio::time::sleep(RESIGN_DEADLINE).await;
             } => warn!("The election lease could not be ended; it lapses by itself"),
         }
-    }
-}
-
-/// What the people who look after the release have been told already.
-#[derive(Default)]
-struct Told {
-    held: Option<Held>,
-    foreign_writes: u64,
-}
-
-impl Told {
-    /// What is new to them.
-    fn news(&mut self, outcome: Outcome, tally: Tally, state: &KeyState) -> Vec<Notice> {
-        let mut news = Vec::new();
-        if tally.foreign_writes > self.foreign_writes {
-            self.foreign_writes = tally.foreign_writes;
-            news.push(Notice::DocumentChanged);
-        }
-        let held = match outcome {
-            Outcome::InSync { .. } => None,
-            Outcome::Held(held) => Some(held),
-        };
-        let was = std::mem::replace(&mut self.held, held);
-        match held {
-            _ if held == was => {}
-            Some(Held::Paused) => news.push(Notice::Paused),
-            Some(Held::ForeignValue) => news.push(Notice::ForeignValue {
-                revision: state.document_revision(),
-            }),
-            _ if was == Some(Held::Paused) => news.push(Notice::Resumed),
-            _ => {}
-        }
-        news
     }
 }
 

@@ -7,6 +7,8 @@ use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter as Source};
 use tracing::debug;
 
+use crate::operator::publish::{Held, KeyState, Outcome, Tally};
+
 /// Something that the people who look after the release should see.
 #[non_exhaustive]
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -129,5 +131,38 @@ impl Announcer {
                 debug!(reason = %event.reason, "An Event was not taken");
             }
         });
+    }
+}
+
+/// What the people who look after the release have been told already.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told {
+    held: Option<Held>,
+    foreign_writes: u64,
+}
+
+impl Told {
+    /// What is new to them.
+    pub fn news(&mut self, outcome: Outcome, tally: Tally, state: &KeyState) -> Vec<Notice> {
+        let mut news = Vec::new();
+        if tally.foreign_writes > self.foreign_writes {
+            self.foreign_writes = tally.foreign_writes;
+            news.push(Notice::DocumentChanged);
+        }
+        let held = match outcome {
+            Outcome::InSync { .. } => None,
+            Outcome::Held(held) => Some(held),
+        };
+        let was = std::mem::replace(&mut self.held, held);
+        match held {
+            _ if held == was => {}
+            Some(Held::Paused) => news.push(Notice::Paused),
+            Some(Held::ForeignValue) => news.push(Notice::ForeignValue {
+                revision: state.document_revision(),
+            }),
+            _ if was == Some(Held::Paused) => news.push(Notice::Resumed),
+            _ => {}
+        }
+        news
     }
 }

@@ -8,7 +8,7 @@ mod announce;
 mod status;
 mod writer;
 
-pub use announce::{Announcer, Notice};
+pub use announce::{Announcer, Notice, Told};
 pub use status::{Transition, desired_status, rfc3339, says_the_same, transition};
 use writer::FIELD_MANAGER;
 pub use writer::{Report, ReportTally, Reporter};
