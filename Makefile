@@ -67,6 +67,10 @@ crd: built ## Write the CustomResourceDefinition from its Rust type
 	@mv $(CRD).new $(CRD)
 	@cp $(CRD) charts/osproxy-directives/files/
 
+.PHONY: model
+model: prerequisites ## Explore the model of the key within wide bounds, and its mutants
+	cargo test --config 'profile.dev.opt-level=3' --test model -- --include-ignored --nocapture --test-threads=1
+
 .PHONY: mutants
 mutants: servers old-servers ## Take each defence out and see its test notice (ONLY=name for one)
 	@hack/mutants $(ONLY)
