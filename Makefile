@@ -31,12 +31,7 @@ playground: programs ## Start the same system and leave it up until Ctrl-C
 
 .PHONY: test
 test: servers old-servers ## Run every test, against real servers
-	cargo bench --bench instructions
 	cargo test --workspace --no-fail-fast
-
-.PHONY: soak
-soak: servers ## The long forms: fifty restarts of the operator, ten minutes of quiet
-	SOAK_RESTARTS=50 SOAK_QUIET_SECS=600 cargo test --test never_blank --test never_silent -- rolling quiet
 
 .PHONY: lint
 lint: built ## Check format, lints, documentation, dependencies and generated files
@@ -53,11 +48,13 @@ faults: servers ## Show what the store does about each fault, and the reference 
 	@hack/faults
 
 .PHONY: soak
-soak: servers ## Leave a store alone for ten minutes, on each etcd
+soak: servers old-servers ## The long forms: fifty restarts of the operator, ten minutes of quiet at both ends
+	SOAK_RESTARTS=50 SOAK_QUIET_SECS=600 cargo test --test never_blank --test never_silent -- rolling quiet
 	OSPROXY_QUIET_SECS=600 cargo test --test faults -- --nocapture a_quiet_minute
 
 .PHONY: bench
 bench: servers ## Measure, beside the reference
+	cargo bench --bench instructions
 	cargo bench --bench store
 	cargo bench --bench apply
 
