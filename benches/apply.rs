@@ -59,11 +59,11 @@ async fn bench() -> Result<()> {
         .success()?;
     // The operator does not see the floor's resources, which are of the same kind and size.
     let options = OperatorOptions::new(env!("CARGO_BIN_EXE_osproxy-directives"))
-        .values(json!({"watch": {"namespaces": ["default"]}}));
+        .values(json!({"watch": {"namespaces": ["osproxy-directives"]}}));
     let operator = Operator::start(&plane, &etcd, options).await?;
     operator.wait_ready().await?;
     let store = EtcdDirectiveStore::connect(&etcd.endpoints(), KEY, Arc::new(SystemClock)).await?;
-    let mut witness = Witness::new(&plane, &etcd, "default", KEY).await?;
+    let mut witness = Witness::new(&plane, &etcd, "osproxy-directives", KEY).await?;
     let mut plain = Witness::new(&plane, &etcd, "floor", "floor").await?;
 
     let (mut floor, mut ours) = (Way::default(), Way::default());
