@@ -24,13 +24,14 @@ mod shapes;
 use shapes::{Request, Targets, document};
 
 /// What is counted: its name, and the most instructions that one call may take.
-const CEILINGS: [(&str, u64); 6] = [
+const CEILINGS: [(&str, u64); 7] = [
     ("load", 150),
     ("decide none of 1", 400),
     ("decide none of 10000", 1_200),
     ("decide one of 1", 900),
     ("decide one of 10000", 2_200),
     ("decide all of 10000", 6_000),
+    ("decide same of 10000", 900),
 ];
 
 const FEW: u64 = 500;
@@ -81,6 +82,7 @@ fn run(case: &str, calls: u64) {
     let many = if case.ends_with("10000") { 10_000 } else { 1 };
     let (targets, request) = match case.split(' ').nth(1) {
         Some("all") => (Targets::MixedAlike, Request::all()),
+        Some("same") => (Targets::One, Request::all()),
         Some("one") => (Targets::Mixed, Request::one()),
         _ => (Targets::Mixed, Request::none()),
     };

@@ -209,6 +209,8 @@ async fn visible(etcd: &Etcd, goals: &mut Goals) {
     while !store.status().connected {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    // The first message only says that the watch is there.
+    raw.message().await.unwrap();
     let (mut ours, mut watch) = (Vec::new(), Vec::new());
     for round in 0..600 {
         let bytes = document(1 + round % 2, Targets::Mixed);

@@ -678,7 +678,7 @@ async fn n4_a_member_that_says_goodbye() -> Result<()> {
 async fn n5_ten_thousand_stores_come_and_go() -> Result<()> {
     let stage = Stage::start().await?;
     let tasks = tokio::runtime::Handle::current().metrics();
-    let (before, files) = (tasks.num_alive_tasks(), open_files()?);
+    let before = tasks.num_alive_tasks();
     let began = SystemClock.now();
     let endpoint = stage.bench.way.endpoint();
     let mut cycles = tokio::task::JoinSet::new();
@@ -696,11 +696,11 @@ async fn n5_ten_thousand_stores_come_and_go() -> Result<()> {
     }
     let took = SystemClock.now().saturating_duration_since(began);
     eventually("what they started to end", BROKEN, async || {
+        // Each is a descriptor on either side; those of the whole process are also the other tests'.
         let open = stage.bench.way.counts().open;
         ensure!(open <= 2, "{open} connections");
-        let (now, open) = (tasks.num_alive_tasks(), open_files()?);
+        let now = tasks.num_alive_tasks();
         ensure!(now <= before + 4, "{now} tasks after {before}");
-        ensure!(open <= files + 8, "{open} descriptors after {files}");
         Ok(())
     })
     .await?;
@@ -840,9 +840,4 @@ async fn a_quiet_minute_on_each_etcd() -> Result<()> {
 fn quiet_for() -> Duration {
     let asked = std::env::var("OSPROXY_QUIET_SECS").ok();
     Duration::from_secs(asked.and_then(|secs| secs.parse().ok()).unwrap_or(62))
-}
-
-/// How many descriptors this process has open; the tests beside this one have some, too.
-fn open_files() -> Result<usize> {
-    Ok(std::fs::read_dir("/proc/self/fd")?.count())
 }

@@ -26,9 +26,17 @@ pub struct Decision {
 impl Decision {
     /// Whether `directive` would change anything here if it applied.
     fn lacks(self, directive: &DiagnosticsDirective) -> bool {
-        directive.level > self.level
-            || (directive.ring_buffer && !self.ring_buffer)
-            || (directive.capture && !self.capture)
+        self.lacks_any_of(Self {
+            level: directive.level,
+            ring_buffer: directive.ring_buffer,
+            capture: directive.capture,
+        })
+    }
+
+    fn lacks_any_of(self, other: Self) -> bool {
+        other.level > self.level
+            || (other.ring_buffer && !self.ring_buffer)
+            || (other.capture && !self.capture)
     }
 
     fn add(&mut self, level: DiagLevel, directive: &DiagnosticsDirective) {
@@ -44,6 +52,8 @@ pub(super) struct Index {
     random: RandomState,
     /// Which shapes occur, one bit each.
     shapes: u16,
+    /// The most that a directive of each shape can give: a shape with nothing new is not looked at.
+    most: [Decision; SHAPES],
     /// For each member of a selector: which shapes occur with this value of it, by the value's hash.
     values: [Map<u16>; MEMBERS],
     /// Who selects exactly these values, by the hash of them together with the shape.
@@ -52,6 +62,7 @@ pub(super) struct Index {
 
 /// tenant, index, principal, endpoint.
 const MEMBERS: usize = 4;
+const SHAPES: usize = 1 << MEMBERS;
 
 /// Which members a selector sets, one bit each: `0..16`.
 type Shape = u8;
@@ -67,6 +78,7 @@ impl Index {
             let hashes = index.hashes_of(&directive.match_);
             let shape = shape_of(&hashes);
             index.shapes |= 1 << shape;
+            index.most[usize::from(shape)].add(directive.level, directive);
             for (values, hash) in index.values.iter_mut().zip(hashes) {
                 if let Some(hash) = hash {
                     *values.entry(hash).or_default() |= 1 << shape;
@@ -112,16 +124,19 @@ impl Index {
         while possible != 0 {
             let shape = possible.trailing_zeros();
             possible &= possible - 1;
+            // A shape is less than 16.
+            let Ok(shape) = Shape::try_from(shape) else {
+                break;
+            };
+            if !decision.lacks_any_of(self.most[usize::from(shape)]) {
+                continue;
+            }
             let mut selected = hashes;
             for (member, hash) in selected.iter_mut().enumerate() {
                 if SHAPES_WITH[member] & (1 << shape) == 0 {
                     *hash = 0;
                 }
             }
-            // A shape is less than 16.
-            let Ok(shape) = Shape::try_from(shape) else {
-                break;
-            };
             for directive in self
                 .targets
                 .get(&together(shape, &selected))
