@@ -347,6 +347,37 @@ async fn command(line: &Line, args: &[&str]) -> Result<testbed::command::Output>
 }
 
 #[tokio::test]
+async fn an_owner_that_is_deleted_while_nobody_leads_is_created_again() -> Result<()> {
+    let line = Line::start().await?;
+    line.apply(&directive("a", "1h")).await?;
+    let before = line.ids(&["default/a"]).await?.context("a document")?;
+    let replica = line.operator.replica(0);
+    replica.pause()?;
+    line.etcd
+        .etcdctl(&["del", "--prefix", "osproxy/directives/leader/"])
+        .await?
+        .success()?;
+    line.etcd
+        .etcdctl(&["del", "osproxy/directives/owner"])
+        .await?
+        .success()?;
+    replica.resume()?;
+    line.apply(&directive("b", "1h")).await?;
+    let after = line
+        .ids(&["default/a", "default/b"])
+        .await?
+        .context("a document")?;
+    assert_eq!(before.end_secs("default/a"), after.end_secs("default/a"));
+    let owner = ["get", "osproxy/directives/owner", "--print-value-only"];
+    let owner = line.etcd.etcdctl(&owner).await?.success()?;
+    ensure!(
+        owner.contains("osproxy-directives/osproxy-directives"),
+        "{owner}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_leader_is_one_of_the_replicas_and_its_key_says_which() -> Result<()> {
     let line = Line::start().await?;
     let named = eventually("a leader key", SOON, async || {

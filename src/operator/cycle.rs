@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use osproxy_core::Clock;
@@ -117,6 +118,7 @@ pub async fn run(
         instance: identity::instance(),
         observed,
         seen,
+        named: AtomicBool::new(false),
         metrics,
         health,
         stopping,
@@ -168,6 +170,8 @@ struct Operator {
     instance: String,
     observed: Arc<Observed>,
     seen: channel::Receiver<Result<KeyState, Fault>>,
+    /// Whether the owner named us when it was last seen to name anybody.
+    named: AtomicBool,
     metrics: Arc<Metrics>,
     health: serve::Health,
     stopping: channel::Receiver<bool>,
@@ -310,7 +314,7 @@ impl Operator {
     }
 
     /// A new leader looks afresh before it writes: at the API server, since its watch may be behind, and at the keys.
-    async fn prepare<'t>(&self, term: &'t Term, owner: &'t Owner) -> Publisher<'t> {
+    async fn prepare<'t>(&'t self, term: &'t Term, owner: &'t Owner) -> Publisher<'t> {
         let lists = self.observed.completed_lists();
         let mut changes = self.observed.changes();
         self.observed.relist();
@@ -320,7 +324,7 @@ impl Operator {
         }
         loop {
             let (store, clock) = (self.store.clone(), Arc::clone(&self.clock));
-            match Publisher::begin(store, clock, owner, term, self.on_no_space).await {
+            match Publisher::begin(store, clock, owner, term, &self.named, self.on_no_space).await {
                 Ok(publisher) => return publisher,
                 Err(fault) => {
                     warn!(reason = fault.slug(), "Cannot read the keys; tries again");
@@ -337,11 +341,11 @@ impl Operator {
             let _ = changes.changed().await;
         }
         let mut seen = self.seen.clone();
-        if entitled(owner, &seen.borrow_and_update()) == Some(false) {
+        if self.is_entitled(owner, &seen.borrow_and_update()) == Some(false) {
             warn!("Another release owns the key; waits until it does not");
         }
         let _ = seen
-            .wait_for(|seen| entitled(owner, seen) == Some(true))
+            .wait_for(|seen| self.is_entitled(owner, seen) == Some(true))
             .await;
     }
 
@@ -349,8 +353,19 @@ impl Operator {
     async fn may_not_campaign(&self, owner: &Owner) {
         let mut seen = self.seen.clone();
         let _ = seen
-            .wait_for(|seen| entitled(owner, seen) == Some(false))
+            .wait_for(|seen| self.is_entitled(owner, seen) == Some(false))
             .await;
+    }
+
+    /// Whether `owner` may campaign; `None` while the keys cannot be seen. Remembers whom the owner key named.
+    fn is_entitled(&self, owner: &Owner, seen: &Result<KeyState, Fault>) -> Option<bool> {
+        let stored = seen.as_ref().ok()?.owner.as_ref();
+        let named = owner.is_named(self.named.load(Ordering::Relaxed), stored);
+        self.named.store(named, Ordering::Relaxed);
+        Some(match owner.judge(stored) {
+            Ownership::Ours { .. } | Ownership::Nobody => true,
+            Ownership::Theirs(_) | Ownership::Unreadable => false,
+        })
     }
 
     async fn stopped(&self) {
@@ -376,15 +391,6 @@ impl Operator {
             } => warn!("The election lease could not be ended; it lapses by itself"),
         }
     }
-}
-
-/// Whether `owner` may campaign; `None` while the keys cannot be seen.
-fn entitled(owner: &Owner, seen: &Result<KeyState, Fault>) -> Option<bool> {
-    let state = seen.as_ref().ok()?;
-    Some(match owner.judge(state.owner.as_ref()) {
-        Ownership::Ours { .. } | Ownership::Nobody => true,
-        Ownership::Theirs(_) | Ownership::Unreadable => false,
-    })
 }
 
 /// How long until the plan changes by itself; half a minute where it does not.

@@ -32,7 +32,7 @@ pub(crate) struct Writer {
     pub(crate) view: Option<Lives>,
     /// The keys, as it last saw them.
     pub(crate) known: Option<Sight>,
-    /// Whether the owner key named it in this term.
+    /// Whether the owner key named its release when it last saw it name anybody.
     pub(crate) owned: bool,
 }
 
@@ -69,13 +69,20 @@ impl Writer {
         }
     }
 
-    /// Begins anew: a process that was started again, or that is between two sessions. What its watch had shown does not matter, since
-    /// a winner lists the resources again.
+    /// Begins anew: a process that was started again.
     pub(crate) fn restart(&mut self) {
         *self = Self {
             session: self.session + 1,
             ..Self::new(self.release)
         };
+    }
+
+    /// Goes on after a session. What its watch had shown does not matter, since a winner lists the resources again; whom the owner
+    /// key named it remembers.
+    fn go_on(&mut self) {
+        let owned = self.owned;
+        self.restart();
+        self.owned = owned;
     }
 }
 
@@ -126,9 +133,11 @@ pub(crate) fn step(state: &mut State, at: u8, step: Step, mutant: Option<Mutant>
     let writer = state.writers[index].clone();
     match (step, &writer.phase) {
         (Step::Campaign, Phase::Idle) => {
-            if !is_entitled(writer.release, state.etcd.now.owner) {
+            let owner = state.etcd.now.owner;
+            if !is_entitled(writer.release, owner) {
                 return false;
             }
+            state.writers[index].owned = is_named(&writer, owner);
             let created = state.etcd.next_revision();
             state.etcd.candidates.push(Candidate {
                 writer: at,
@@ -163,7 +172,7 @@ pub(crate) fn step(state: &mut State, at: u8, step: Step, mutant: Option<Mutant>
         }
         (Step::Revoke, Phase::Ending) => {
             state.end_session(at, writer.session, mutant);
-            state.writers[index].restart();
+            state.writers[index].go_on();
         }
         _ => return false,
     }
@@ -187,6 +196,18 @@ pub(crate) fn owns(release: u8, owner: Option<Kv>) -> bool {
     owner.is_some() && is_entitled(release, owner)
 }
 
+/// Whether the owner key named a writer when it last named anybody: the crate's own judgement.
+fn is_named(writer: &Writer, owner: Option<Kv>) -> bool {
+    thread_local! {
+        static KNOWN: Known<(u8, bool, Option<Text>), bool> = RefCell::default();
+    }
+    let question = (writer.release, writer.owned, owner.map(|kv| kv.value));
+    remember(&KNOWN, question, || {
+        let stored = owner.map(Kv::stored);
+        owner_of(writer.release).is_named(writer.owned, stored.as_ref())
+    })
+}
+
 fn win_and_list(state: &mut State, at: u8, writer: &Writer, mutant: Option<Mutant>) {
     let leads = state.etcd.leader() == Some((at, writer.session));
     let is_there = state.etcd.candidate(at, writer.session).is_some();
@@ -207,12 +228,13 @@ fn win_and_list(state: &mut State, at: u8, writer: &Writer, mutant: Option<Mutan
 
 fn decides(state: &mut State, at: u8, mutant: Option<Mutant>) {
     let index = usize::from(at);
-    let writer = state.writers[index].clone();
+    let mut writer = state.writers[index].clone();
     let Some(known) = writer.known else { return };
+    writer.owned = is_named(&writer, known.owner);
+    state.writers[index].owned = writer.owned;
     let lives = writer.view.unwrap_or([Life::Unborn; COUNT]);
     let entries = plan_at(state.now, lives);
     let decision = decision(&writer, at, &known, state.now, lives, &entries);
-    state.writers[index].owned |= decision.shows_ownership();
     let seen_document = known.document.map_or(0, |kv| kv.modified);
     let flight = |guards, write| Flight {
         writer: at,

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use testbed::interpose::{Armed, Interposer, Rule, method};
 use testbed::{ControlPlane, Etcd, EtcdOptions, Operator, eventually};
 
-use super::support::{Line, SOON, directive, document, options};
+use super::support::{Line, SOON, directive, document, now_secs, options};
 
 /// A release whose first replica speaks to etcd through an interposer, and a second one that does not.
 struct Rivals {
@@ -334,5 +334,26 @@ async fn a_write_that_arrives_ten_seconds_late_finds_its_leader_key_gone() -> Re
         );
     }
     ensure!(documents >= 1, "the history shows nothing");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publication_whose_leader_was_stopped_before_its_lease_was_granted_is_dated_anew()
+-> Result<()> {
+    let rivals = Rivals::start(EtcdOptions::new()).await?;
+    let Rivals { line, between, .. } = &rivals;
+    // Its lease is freshly proven, so that this stop does not cost the leadership.
+    let proven = between.answer(method::LEASE_KEEP_ALIVE).arm();
+    proven.hit(1, SOON).await?;
+    let stopped = rivals.stops_at(between.request(method::LEASE_GRANT))?;
+    line.apply(&directive("late", "1h")).await?;
+    stopped.hit(1, SOON).await?;
+    // A little longer than a call may take.
+    tokio::time::sleep(Duration::from_millis(5_400)).await;
+    let woken_secs = now_secs();
+    line.operator.replica(0).resume()?;
+    let document = line.ids(&["default/late"]).await?.context("a document")?;
+    let second = document.publication().second();
+    ensure!(second >= woken_secs, "dated {second}, woken {woken_secs}");
     Ok(())
 }

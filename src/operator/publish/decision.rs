@@ -17,7 +17,7 @@ pub struct Standing<'a> {
     pub leader_revision: i64,
     /// Who it is.
     pub owner: &'a Owner,
-    /// Whether the owner key named it during this term, so that a deleted one is created again.
+    /// Whether the owner key [named it](Owner::is_named) when it was last seen to name anybody, so that a deleted one is created again.
     pub owned: bool,
     /// The keys as it last saw them.
     pub state: &'a KeyState,
@@ -36,17 +36,6 @@ pub enum Decision {
     Write(Fence),
     /// It stops leading.
     End(TermEnded),
-}
-
-impl Decision {
-    /// Whether only the owner of the key comes to this decision.
-    #[must_use]
-    pub fn shows_ownership(&self) -> bool {
-        matches!(
-            self,
-            Self::InSync | Self::Write(_) | Self::Held(Held::Paused)
-        )
-    }
 }
 
 /// Decides what to do so that the key says `entries`. Costs a strict parse of the document that stands there.

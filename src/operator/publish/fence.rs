@@ -76,7 +76,7 @@ pub struct Claim {
     pub leader_key: Vec<u8>,
     /// The revision at which that key was created.
     pub leader_revision: i64,
-    /// Whether the owner key named us before in this term. A document that stands there is foreign otherwise.
+    /// Whether the owner key named us when it was last seen to name anybody. A document that stands there is foreign otherwise.
     pub document_is_ours: bool,
 }
 

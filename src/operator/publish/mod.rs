@@ -7,12 +7,14 @@ pub mod decision;
 mod election;
 pub mod fence;
 pub mod keys;
+mod outcome;
 pub mod owner;
 pub mod pacing;
 mod state;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use osproxy_core::Clock;
@@ -27,131 +29,8 @@ use crate::document::{DatedEntry, Moment, Publication};
 use crate::etcd::{Fault, grant, revoke};
 
 pub use election::{Session, Term};
+pub use outcome::{Held, OnNoSpace, Outcome, Step, Tally, TermEnded};
 pub use state::{KeyState, Stored};
-
-/// What the key says, compared with the plan.
-#[non_exhaustive]
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
-    /// The key says what the plan says, as of this revision.
-    InSync {
-        /// The document's `mod_revision`; 0 where it is rightly absent.
-        revision: i64,
-        /// When it was written.
-        publication: Option<Publication>,
-    },
-    /// It does not, for this reason.
-    Held(Held),
-}
-
-/// Why the key does not say what the plan says.
-#[non_exhaustive]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Held {
-    /// etcd cannot be used at the moment.
-    Etcd(Fault),
-    /// The key holds something that is not ours, and nobody adopted it.
-    ForeignValue,
-    /// etcd's storage is full.
-    NoSpace,
-    /// A person paused the publishing.
-    Paused,
-}
-
-impl Held {
-    /// The stable slug that metrics and logs share.
-    #[must_use]
-    pub fn slug(self) -> &'static str {
-        match self {
-            Self::Etcd(fault) => fault.slug(),
-            Self::ForeignValue => "foreign_value",
-            Self::NoSpace => Fault::NoSpace.slug(),
-            Self::Paused => "paused",
-        }
-    }
-
-    /// The reason of the condition `Published`: one CamelCase word.
-    #[must_use]
-    pub fn condition_reason(self) -> &'static str {
-        match self {
-            Self::Etcd(_) => "EtcdUnavailable",
-            Self::ForeignValue => "ForeignValue",
-            Self::NoSpace => "NoSpace",
-            Self::Paused => "Paused",
-        }
-    }
-}
-
-impl From<Fault> for Held {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::NoSpace => Self::NoSpace,
-            other => Self::Etcd(other),
-        }
-    }
-}
-
-/// Why a term of leadership ends.
-#[non_exhaustive]
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum TermEnded {
-    /// A write whose answer never came: it may still be carried out for as long as our leader key is there.
-    AmbiguousWrite(Fault),
-    /// The leader key is gone.
-    Deposed,
-    /// The key is owned by another release.
-    OwnedBy(Owner),
-    /// The owner cannot be read.
-    OwnerUnreadable,
-}
-
-impl TermEnded {
-    /// The stable slug that metrics and logs share.
-    #[must_use]
-    pub fn slug(&self) -> &'static str {
-        match self {
-            Self::AmbiguousWrite(_) => "ambiguous_write",
-            Self::Deposed => "deposed",
-            Self::OwnedBy(_) => "owned_by_another",
-            Self::OwnerUnreadable => "owner_unreadable",
-        }
-    }
-}
-
-/// What one call of [`Publisher::publish`] came to.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Step {
-    /// This is how it stands.
-    Settled(Outcome),
-    /// Plan again after this long: spacing, or a state that moved meanwhile.
-    Again(Duration),
-}
-
-/// What to do when etcd is full and refuses a document that grew smaller or otherwise different.
-#[non_exhaustive]
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub enum OnNoSpace {
-    /// Keep the document that stands there; what was withdrawn ends by its own time.
-    #[default]
-    Keep,
-    /// Delete it, which a full etcd still takes: every directive is off rather than one too long.
-    Delete,
-}
-
-/// What a publisher has done, for metrics.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Tally {
-    /// Documents written.
-    pub puts: u64,
-    /// Documents deleted.
-    pub deletions: u64,
-    /// Writes that the fence kept out.
-    pub fenced: u64,
-    /// Foreign writes of the document that were noticed.
-    pub foreign_writes: u64,
-    /// Writes that failed.
-    pub failures: u64,
-}
 
 /// Writes the document during one term of leadership.
 pub struct Publisher<'t> {
@@ -163,8 +42,8 @@ pub struct Publisher<'t> {
     state: KeyState,
     /// The document's revision as we left or found it: another one is somebody else's doing.
     ours: i64,
-    /// Whether the owner named us during this term, so that a deleted one is created again.
-    owned: bool,
+    /// Whether the owner [named us](Owner::is_named) when it last named anybody.
+    named: &'t AtomicBool,
     pacing: Pacing,
     leases: VecDeque<i64>,
     tally: Tally,
@@ -181,7 +60,8 @@ impl std::fmt::Debug for Publisher<'_> {
 }
 
 impl<'t> Publisher<'t> {
-    /// Begins a term: reads before it writes.
+    /// Begins a term: reads before it writes. `named` outlives the term: whether the owner [named us](Owner::is_named) when it was last seen to
+    /// name anybody.
     ///
     /// # Errors
     /// [`Fault`] where the keys cannot be read.
@@ -190,6 +70,7 @@ impl<'t> Publisher<'t> {
         clock: Arc<dyn Clock>,
         owner: &'t Owner,
         term: &'t Term,
+        named: &'t AtomicBool,
         on_no_space: OnNoSpace,
     ) -> Result<Self, Fault> {
         let state = store.read().await?;
@@ -200,7 +81,7 @@ impl<'t> Publisher<'t> {
             term,
             on_no_space,
             ours: state.document_revision(),
-            owned: false,
+            named,
             state,
             pacing: Pacing::default(),
             leases: VecDeque::new(),
@@ -233,9 +114,8 @@ impl<'t> Publisher<'t> {
     /// # Errors
     /// [`TermEnded`] where this process must stop leading.
     pub async fn publish(&mut self, entries: &[DatedEntry]) -> Result<Step, TermEnded> {
-        let decision = decide(self.standing(), entries);
-        self.owned |= decision.shows_ownership();
-        let fence = match decision {
+        self.remember_owner();
+        let fence = match decide(self.standing(), entries) {
             Decision::Write(fence) => fence,
             Decision::Claim(claim) => return self.claim(&claim).await,
             Decision::End(ended) => return Err(ended),
@@ -291,16 +171,24 @@ impl<'t> Publisher<'t> {
             leader_key: &self.term.leader_key,
             leader_revision: self.term.leader_revision,
             owner: self.owner,
-            owned: self.owned,
+            owned: self.named.load(Ordering::Relaxed),
             state: &self.state,
         }
+    }
+
+    fn remember_owner(&self) {
+        let owner = self.state.owner.as_ref();
+        let named = self
+            .owner
+            .is_named(self.named.load(Ordering::Relaxed), owner);
+        self.named.store(named, Ordering::Relaxed);
     }
 
     async fn claim(&mut self, claim: &Claim) -> Result<Step, TermEnded> {
         match self.store.claim(claim, self.owner).await {
             Ok(Answer::Done { revision }) => {
                 info!(revision, "Owns the key");
-                self.owned = true;
+                self.named.store(true, Ordering::Relaxed);
                 match self.store.read().await {
                     Ok(state) => self.state = state,
                     Err(fault) => return Ok(self.failed(fault)),
@@ -332,12 +220,19 @@ impl<'t> Publisher<'t> {
                 ttl_secs,
             } = draft;
             match grant(self.store.client(), self.store.deadline(), lease, ttl_secs).await {
+                Ok(_) if self.is_outdated(now) => return Err(Fault::Timeout),
                 Ok(_) => return Ok(Write::Put { value, lease }),
                 Err(Fault::LeaseExists) => {}
                 Err(fault) => return Err(fault),
             }
         }
         Err(Fault::LeaseExists)
+    }
+
+    /// Whether a publication dated `now` took longer to get its lease than a call may take: this process was stopped meanwhile. A
+    /// proxy whose wall clock is behind goes by the age of the lease, which would then be less than that of the publication.
+    fn is_outdated(&self, now: Moment) -> bool {
+        self.clock.now().saturating_duration_since(now.mono) > self.store.deadline()
     }
 
     async fn wrote(&mut self, write: Write, revision: i64) {

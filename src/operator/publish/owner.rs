@@ -59,6 +59,18 @@ impl Owner {
         }
     }
 
+    /// Whether the owner key named us when it was last seen to name anybody, given whether it had `before` and what stands there now.
+    ///
+    /// Kept for as long as the process lives, and not for a term: an owner that is deleted while nobody leads is created again as well.
+    #[must_use]
+    pub fn is_named(&self, before: bool, stored: Option<&super::Stored>) -> bool {
+        match self.judge(stored) {
+            Ownership::Ours { .. } => true,
+            Ownership::Theirs(_) | Ownership::Unreadable => false,
+            Ownership::Nobody => before,
+        }
+    }
+
     /// The bytes for the key.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -98,5 +110,22 @@ mod tests {
         }
         assert_eq!(us.judge(Some(&stored("?"))), Ownership::Unreadable);
         assert_eq!(us.judge(None), Ownership::Nobody);
+    }
+
+    #[test]
+    fn a_deleted_owner_is_still_whoever_it_named_last() {
+        let us = Owner::new("c1", "ns/name");
+        let named =
+            |owner: &Owner| stored(&String::from_utf8(owner.to_bytes()).unwrap_or_default());
+        let (ours, theirs) = (named(&us), named(&Owner::new("c1", "ns/other")));
+        let last = |sights: &[Option<&Stored>]| {
+            let each = sights.iter();
+            each.fold(false, |before, sight| us.is_named(before, *sight))
+        };
+        assert!(!last(&[None]), "never seen: foreign");
+        assert!(last(&[Some(&ours), None, None]));
+        assert!(!last(&[Some(&ours), Some(&theirs), None]));
+        assert!(!last(&[Some(&ours), Some(&stored("?")), None]));
+        assert!(last(&[Some(&theirs), Some(&ours), None]));
     }
 }
