@@ -30,8 +30,12 @@ playground: programs ## Start the same system and leave it up until Ctrl-C
 	@$(TARGET)/debug/playground --operator $(TARGET)/debug/osproxy-directives --proxy $(TARGET)/debug/examples/proxy
 
 .PHONY: test
-test: servers old-servers ## Run every test, against real servers
+test: servers old-servers instructions ## Run every test, against real servers
 	cargo test --workspace --no-fail-fast
+
+.PHONY: instructions
+instructions: prerequisites ## Count the instructions of a request, and hold them under their ceilings
+	cargo run --quiet --profile bench --package instructions
 
 .PHONY: lint
 lint: built ## Check format, lints, documentation, dependencies and generated files
@@ -53,10 +57,14 @@ soak: servers old-servers ## The long forms: fifty restarts of the operator, ten
 	OSPROXY_QUIET_SECS=600 cargo test --test faults -- --nocapture a_quiet_minute
 
 .PHONY: bench
-bench: servers ## Measure, beside the reference
-	cargo bench --bench instructions
+bench: servers instructions ## Measure, beside the reference
 	cargo bench --bench store
 	cargo bench --bench apply
+
+.PHONY: scale
+scale: servers ## Ten thousand stores on a cluster of three that loses a member; ten thousand resources
+	cargo bench --bench fleet
+	cargo bench --bench resources
 
 .PHONY: crd
 crd: built ## Write the CustomResourceDefinition from its Rust type

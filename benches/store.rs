@@ -26,8 +26,10 @@ use osproxy_directives::EtcdDirectiveStore;
 use osproxy_observe::{DirectiveSet, DirectiveStore, RequestAttrs, decode_directive_set};
 use testbed::{Etcd, EtcdOptions};
 
+mod goals;
 mod shapes;
 
+use goals::Goals;
 use shapes::{Request, Targets, document};
 
 fn main() {
@@ -333,38 +335,4 @@ fn medians<const N: usize>(mut calls: [&mut dyn FnMut(); N]) -> [f64; N] {
 fn median(mut times: Vec<f64>) -> f64 {
     times.sort_by(f64::total_cmp);
     times[times.len() / 2]
-}
-
-/// What was promised, and what came of it.
-#[derive(Default)]
-struct Goals {
-    lines: Vec<String>,
-    missed: usize,
-}
-
-impl Goals {
-    fn at_most(&mut self, what: &str, value: f64, bound: f64) {
-        self.line(what, value, "at most", bound, value <= bound);
-    }
-
-    fn at_least(&mut self, what: &str, value: f64, bound: f64) {
-        self.line(what, value, "at least", bound, value >= bound);
-    }
-
-    fn line(&mut self, what: &str, value: f64, word: &str, bound: f64, met: bool) {
-        self.missed += usize::from(!met);
-        let verdict = if met { "met" } else { "MISSED" };
-        self.lines.push(format!(
-            "{what:<64} {value:>8.2}   {word:>8} {bound:>6.2}   {verdict}"
-        ));
-    }
-
-    fn end(&self) {
-        println!("Goals");
-        self.lines.iter().for_each(|line| println!("{line}"));
-        if self.missed > 0 {
-            println!("{} missed", self.missed);
-            std::process::exit(1);
-        }
-    }
 }

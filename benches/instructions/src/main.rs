@@ -19,19 +19,20 @@ use osproxy_core::{Clock, ManualClock, RequestId};
 use osproxy_directives::EtcdDirectiveStore;
 use osproxy_observe::DirectiveStore;
 
+#[path = "../../shapes/mod.rs"]
 mod shapes;
 
 use shapes::{Request, Targets, document};
 
 /// What is counted: its name, and the most instructions that one call may take.
 const CEILINGS: [(&str, u64); 7] = [
-    ("load", 150),
-    ("decide none of 1", 400),
-    ("decide none of 10000", 1_200),
-    ("decide one of 1", 900),
-    ("decide one of 10000", 2_200),
-    ("decide all of 10000", 6_000),
-    ("decide same of 10000", 900),
+    ("load", 130),
+    ("decide none of 1", 460),
+    ("decide none of 10000", 1_150),
+    ("decide one of 1", 740),
+    ("decide one of 10000", 1_500),
+    ("decide all of 10000", 2_250),
+    ("decide same of 10000", 760),
 ];
 
 const FEW: u64 = 500;
