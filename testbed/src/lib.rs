@@ -18,8 +18,8 @@
 //!
 //! From the bottom up: [`deadline`] waits, [`scratch`] owns directories and the watchdog, [`ports`]
 //! finds addresses, [`process`] runs servers, [`command`] runs tools, [`assets`] finds the
-//! binaries. On these stand [`etcd`], [`kube`], [`operator`], [`proxy`], [`fault`] and [`interpose`]; all of them
-//! together are a [`system`], which [`demo`] and [`playground`] show to a person.
+//! binaries. On these stand [`etcd`], [`kube`], [`operator`], [`proxy`], [`fault`], [`interpose`] and
+//! [`gateway`]; all of them together are a [`system`], which [`demo`] and [`playground`] show to a person.
 
 pub mod assets;
 pub mod command;
@@ -27,6 +27,7 @@ pub mod deadline;
 pub mod demo;
 pub mod etcd;
 pub mod fault;
+pub mod gateway;
 pub mod http;
 pub mod interpose;
 pub mod kube;
@@ -43,6 +44,7 @@ pub use command::Output;
 pub use deadline::eventually;
 pub use etcd::{Etcd, EtcdOptions, Member};
 pub use fault::{Cut, Direction, FaultProxy};
+pub use gateway::Gateway;
 pub use interpose::Interposer;
 pub use kube::{ControlPlane, ControlPlaneOptions};
 pub use operator::{Operator, OperatorOptions};

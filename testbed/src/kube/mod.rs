@@ -278,6 +278,20 @@ impl ControlPlane {
     /// # Errors
     /// When the API server refuses, or a file cannot be written.
     pub async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> Result<PathBuf> {
+        self.service_account_kubeconfig_for(namespace, name, &self.server())
+            .await
+    }
+
+    /// The same for another address than the API server's own: that of a [`crate::Gateway`] or a [`crate::FaultProxy`].
+    ///
+    /// # Errors
+    /// As [`ControlPlane::service_account_kubeconfig`].
+    pub async fn service_account_kubeconfig_for(
+        &self,
+        namespace: &str,
+        name: &str,
+        server: &str,
+    ) -> Result<PathBuf> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client(), namespace);
         let request = TokenRequest {
             spec: TokenRequestSpec {
@@ -300,7 +314,7 @@ impl ControlPlane {
         kubeconfig::write(
             &self.scratch,
             &user,
-            &self.server(),
+            server,
             self.authority(),
             &credentials,
             namespace,

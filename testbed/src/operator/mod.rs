@@ -40,6 +40,7 @@ pub struct OperatorOptions {
     namespace: String,
     directives_key: String,
     etcd_endpoints: Option<Vec<String>>,
+    api_server: Option<String>,
     values: Vec<Value>,
 }
 
@@ -56,6 +57,7 @@ impl OperatorOptions {
             namespace: "osproxy-directives".to_owned(),
             directives_key: "osproxy/directives".to_owned(),
             etcd_endpoints: None,
+            api_server: None,
             values: Vec::new(),
         }
     }
@@ -85,6 +87,14 @@ impl OperatorOptions {
     #[must_use]
     pub fn etcd_endpoints(mut self, endpoints: Vec<String>) -> Self {
         self.etcd_endpoints = Some(endpoints);
+        self
+    }
+
+    /// Another way to the API server than its own address: that of a [`crate::Gateway`]. The chart is
+    /// still applied by the shortest one.
+    #[must_use]
+    pub fn api_server(mut self, address: impl Into<String>) -> Self {
+        self.api_server = Some(address.into());
         self
     }
 
@@ -133,8 +143,9 @@ impl Operator {
         apply(plane, &options.namespace, &rendered.definitions).await?;
         established(plane, &rendered.definitions).await?;
         apply(plane, &options.namespace, &rendered.manifests).await?;
+        let server = options.api_server.get_or_insert_with(|| plane.server());
         let kubeconfig = plane
-            .service_account_kubeconfig(&options.namespace, &rendered.service_account)
+            .service_account_kubeconfig_for(&options.namespace, &rendered.service_account, server)
             .await?;
         let mut operator = Self {
             replicas: Vec::new(),
@@ -199,8 +210,10 @@ impl Operator {
         let account = name
             .strip_prefix(&format!("{}-", self.options.namespace))
             .context("the kubeconfig is not named after its ServiceAccount")?;
+        let server = self.options.api_server.clone();
+        let server = server.unwrap_or_else(|| plane.server());
         plane
-            .service_account_kubeconfig(&self.options.namespace, account)
+            .service_account_kubeconfig_for(&self.options.namespace, account, &server)
             .await
             .map(drop)
     }
