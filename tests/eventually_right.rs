@@ -1,6 +1,8 @@
 //! Promise 4, **eventually right**: when the resources stop changing and both servers can be reached, the key equals the plan and
 //! stays equal.
 
+#[path = "eventually_right/crashes.rs"]
+mod crashes;
 mod support;
 
 use std::sync::Arc;

@@ -6,8 +6,9 @@
 //! them gives nothing that the other does not: no more verbose, no larger sample, no later end.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
 
+use foldhash::fast::RandomState;
 use osproxy_core::{Instant, RequestId};
 use osproxy_observe::{DiagLevel, DiagnosticsDirective, DirectiveMatch, RequestAttrs};
 
@@ -49,6 +50,8 @@ impl Decision {
 /// Directives by what they select.
 #[derive(Debug, Default)]
 pub(super) struct Index {
+    /// Fast rather than proof against chosen values: a request's values are only looked up, and whose directives collide has more
+    /// candidates looked at, and no other answer.
     random: RandomState,
     /// Which shapes occur, one bit each.
     shapes: u16,

@@ -27,12 +27,12 @@ use shapes::{Request, Targets, document};
 /// What is counted: its name, and the most instructions that one call may take.
 const CEILINGS: [(&str, u64); 7] = [
     ("load", 130),
-    ("decide none of 1", 460),
-    ("decide none of 10000", 1_150),
-    ("decide one of 1", 740),
-    ("decide one of 10000", 1_500),
-    ("decide all of 10000", 2_250),
-    ("decide same of 10000", 760),
+    ("decide none of 1", 320),
+    ("decide none of 10000", 520),
+    ("decide one of 1", 600),
+    ("decide one of 10000", 820),
+    ("decide all of 10000", 1_630),
+    ("decide same of 10000", 630),
 ];
 
 const FEW: u64 = 500;
