@@ -15,6 +15,7 @@
 )]
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -385,35 +386,38 @@ async fn stores(args: &[String]) -> Result<()> {
         "{} of {many} stores started",
         stores.len()
     );
+    // What each has taken is kept, and told from time to time: telling it at once would cost as much as taking it.
+    let (note, mut taken) = mpsc::unbounded_channel();
     for store in &stores {
-        tokio::spawn(tell(store.clone()));
+        tokio::spawn(follow(store.clone(), note.clone()));
     }
     loop {
-        let connected = stores
-            .iter()
-            .filter(|store| store.status().connected)
-            .count();
-        say(&format!("connected {connected}"));
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let mut lines = String::new();
+        while let Ok((revision, at_nanos)) = taken.try_recv() {
+            let _ = writeln!(lines, "has {revision} {at_nanos}");
+        }
+        let connected = stores.iter().filter(|store| store.status().connected);
+        let _ = writeln!(lines, "connected {}", connected.count());
+        // Whoever reads it may be gone already.
+        let _ = std::io::stdout().write_all(lines.as_bytes());
+        let _ = std::io::stdout().flush();
     }
 }
 
-async fn tell(store: EtcdDirectiveStore) {
+async fn follow(store: EtcdDirectiveStore, note: mpsc::UnboundedSender<(i64, u64)>) {
     let mut changes = store.changed();
     let mut last = 0;
     loop {
         let revision = store.status().applied.map_or(0, |applied| applied.revision);
         if revision != last {
             last = revision;
-            say(&format!("has {revision} {}", SystemClock.unix_nanos()));
+            if note.send((revision, SystemClock.unix_nanos())).is_err() {
+                return;
+            }
         }
         if !changes.next().await {
             return;
         }
     }
-}
-
-fn say(line: &str) {
-    // Whoever reads it may be gone already.
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
 }

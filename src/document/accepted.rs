@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use osproxy_core::{Instant, ManualClock};
+use osproxy_core::{Clock, Instant, ManualClock};
 use osproxy_observe::{DiagnosticsDirective, DirectiveSet, decode_directive_set};
+use serde_json::Value;
 
 use super::strict::parse;
-use super::{DatedEntry, Publication, Reason, Refusal, RelativeEntry};
+use super::{DatedEntry, Entry, Publication, Reason, Refusal, RelativeEntry, Selector};
 
 /// A document that the strict parse let pass, that the shared decoder accepted, and that both
 /// understand alike. There is no other way to come by one.
@@ -36,14 +37,27 @@ impl Accepted {
         };
         // Any clock serves to compare meanings; this one never moves.
         let clock = ManualClock::new();
-        let start = osproxy_core::Clock::now(&clock);
         let shared =
             decode_directive_set(bytes, &clock).map_err(|slug| refused(Reason::Shared(slug)))?;
-        let ours = DirectiveSet::from_directives(accepted.directives_at(Duration::ZERO, start));
-        if ours.introspect(start) != shared.introspect(start) {
-            return Err(refused(Reason::SharedDisagrees));
+        if accepted.is_what_is_held_in(&shared, clock.now()) {
+            Ok(accepted)
+        } else {
+            Err(refused(Reason::SharedDisagrees))
         }
-        Ok(accepted)
+    }
+
+    /// Whether a set that was decoded at `start` holds what we have read, by its own introspection.
+    fn is_what_is_held_in(&self, shared: &DirectiveSet, start: Instant) -> bool {
+        let told = shared.introspect(start);
+        let Some(told) = told.get("directives").and_then(Value::as_array) else {
+            return false;
+        };
+        told.len() == self.entries.len()
+            && self
+                .entries
+                .iter()
+                .zip(told)
+                .all(|(relative, told)| is_told(&relative.entry, told))
     }
 
     /// What it says, in the document's own order.
@@ -92,4 +106,46 @@ impl Accepted {
             .filter(|left| !left.is_zero())
             .min()
     }
+}
+
+/// Whether an introspected directive that has not ended says exactly what the entry says.
+fn is_told(entry: &Entry, told: &Value) -> bool {
+    const ALWAYS_TOLD: usize = 6;
+    let Entry {
+        id,
+        selector,
+        level,
+        sample_per_mille,
+        ring_buffer,
+        capture,
+    } = entry;
+    let Selector {
+        tenant,
+        index,
+        principal,
+        endpoint,
+    } = selector;
+    let Some(told) = told.as_object() else {
+        return false;
+    };
+    let selected = [
+        ("tenant", tenant.as_deref()),
+        ("index", index.as_deref()),
+        ("principal", principal.as_deref()),
+        ("endpoint", endpoint.map(super::Endpoint::as_str)),
+    ];
+    let given = selected.iter().filter(|(_, value)| value.is_some()).count();
+    let text = |member: &str| told.get(member).and_then(Value::as_str);
+    let flag = |member: &str| told.get(member).and_then(Value::as_bool);
+    told.len() == ALWAYS_TOLD + given
+        && selected
+            .iter()
+            .all(|(member, value)| text(member) == *value)
+        && text("id") == Some(id)
+        && text("level") == Some(level.as_str())
+        && told.get("sample_per_mille").and_then(Value::as_u64)
+            == Some(u64::from(*sample_per_mille))
+        && flag("ring_buffer") == Some(*ring_buffer)
+        && flag("capture") == Some(*capture)
+        && flag("expired") == Some(false)
 }
