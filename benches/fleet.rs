@@ -44,15 +44,18 @@ const UPDATES: usize = 10;
 const QUIET: Duration = Duration::from_mins(1);
 
 fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().collect();
+    if args.get(1).map(String::as_str) == Some("stores") {
+        // There are more of these processes than processors: threads would only hand work around.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        return runtime.block_on(stores(&args[2..]));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
         .enable_all()
         .build()?;
-    let args: Vec<String> = std::env::args().collect();
-    match args.get(1).map(String::as_str) {
-        Some("stores") => runtime.block_on(stores(&args[2..])),
-        _ => runtime.block_on(measure()),
-    }
+    runtime.block_on(measure())
 }
 
 async fn measure() -> Result<()> {
