@@ -120,10 +120,16 @@ fn decoded(text: &str) -> String {
             .then(|| std::str::from_utf8(after.get(..2)?).ok())
             .flatten()
             .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        (rest, _) = match escaped {
-            Some(byte) => (&after[2..], bytes.push(byte)),
-            None => (after, bytes.push(if first == b'+' { b' ' } else { first })),
+        rest = if escaped.is_some() {
+            &after[2..]
+        } else {
+            after
         };
+        bytes.push(match (escaped, first) {
+            (Some(byte), _) => byte,
+            (None, b'+') => b' ',
+            (None, byte) => byte,
+        });
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
