@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::answers::Answers;
 use super::metrics::Metrics;
-use super::observe::{Observed, Scope, observe};
+use super::observe::{Definition, Observed, Scope, observe};
 use super::plan::{Limits, Plan, plan};
 use super::publish::keys::KeyStore;
 use super::publish::owner::{Owner, Ownership};
@@ -311,11 +311,14 @@ impl Operator {
                     self.metrics.settled(&plan, outcome, publisher.state());
                     self.health.set_outcome(Some(outcome));
                     // 4. report
-                    reports.send_replace(Some(Arc::new(Report {
+                    let report = Report {
                         resources,
                         plan,
                         outcome: Some(outcome),
-                    })));
+                    };
+                    // Through a CRD that prunes every write, of a status too, stores the resource without what it drops.
+                    let prunes = self.observed.definition() == Definition::Prunes;
+                    reports.send_replace((!prunes).then(|| Arc::new(report)));
                 }
             }
             if self.pause(LEAST_REST.max(planned * REST)).await {

@@ -138,7 +138,7 @@ impl Refusal {
         Self::new(
             Reason::DefinitionPrunes,
             "The CRD in the cluster drops fields that it does not know, and one that narrows this directive may be among them. \
-             Apply the CRD of the operator's release (`osproxy-directives crd`), and then this directive again",
+             Apply the CRD of the operator's release (`osproxy-directives crd`)",
         )
     }
 

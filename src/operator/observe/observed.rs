@@ -103,21 +103,28 @@ impl Observed {
         self.asked.subscribe()
     }
 
-    /// A list that began when `asked` was the last request. Says whether it was taken.
+    /// A list that began when `asked` was the last request, and the definition that was found after it. Both at once: nobody may
+    /// take what went through one definition for what went through another. Says whether the list was taken.
     pub(super) fn listed(
         &self,
         scope: usize,
         asked: u64,
+        definition: Definition,
         version: Option<u64>,
         resources: Vec<Resource>,
     ) -> Taken {
-        let taken = self.with(scope, |state| {
+        let (taken, news) = self.with(scope, |state| {
+            let before = std::mem::replace(&mut state.definition, definition);
+            let first = state.inventory.completed_lists() == 0;
             let taken = state.inventory.list(version, resources);
             if taken != Taken::Old {
                 state.answered = asked;
             }
-            taken
+            (taken, first || before != definition)
         });
+        if news {
+            tell(definition);
+        }
         self.wake(taken)
     }
 
@@ -126,27 +133,9 @@ impl Observed {
         self.wake(taken)
     }
 
-    /// The definition was found to be such.
-    pub(super) fn defined(&self, scope: usize, definition: Definition) {
-        let before = self.with(scope, |state| {
-            std::mem::replace(&mut state.definition, definition)
-        });
-        if before != definition || self.completed_lists() == 0 {
-            match definition {
-                Definition::Unknown => warn!(
-                    "May not look at the CRD, so an older one would go unnoticed; apply the ClusterRole of this release's chart"
-                ),
-                Definition::Older => warn!(
-                    "The CRD in the cluster is older than this operator and checks less; apply the one of this release"
-                ),
-                Definition::Prunes => warn!(
-                    "The CRD in the cluster drops fields that it does not know, so every resource is refused; apply the one of this release"
-                ),
-                Definition::Current => {
-                    info!("The CRD in the cluster has all that this operator knows");
-                }
-            }
-        }
+    /// The definition that the scope's resources went through.
+    pub(super) fn definition_of(&self, scope: usize) -> Definition {
+        self.with(scope, |state| state.definition)
     }
 
     /// The scope can be seen, as far as it is right to believe what is seen.
@@ -192,5 +181,20 @@ impl Observed {
     fn lock(&self) -> MutexGuard<'_, Vec<ScopeState>> {
         // Nothing panics while it holds the lock; and what it guards is valid at every step.
         self.scopes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn tell(definition: Definition) {
+    match definition {
+        Definition::Unknown => warn!(
+            "May not look at the CRD, so an older one would go unnoticed; apply the ClusterRole of this release's chart"
+        ),
+        Definition::Older => warn!(
+            "The CRD in the cluster is older than this operator and checks less; apply the one of this release"
+        ),
+        Definition::Prunes => warn!(
+            "The CRD in the cluster drops fields that it does not know, so every resource is refused; apply the one of this release"
+        ),
+        Definition::Current => info!("The CRD in the cluster has all that this operator knows"),
     }
 }

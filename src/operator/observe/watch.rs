@@ -45,7 +45,8 @@ const SILENCE: Duration = Duration::from_secs(65);
 /// Everything is listed anew this often, whatever the watch says: events get lost, and resourceVersions go back when a
 /// cluster is restored (kubernetes/kubernetes#107457).
 const RELIST_EVERY: Duration = Duration::from_mins(5);
-/// A list that is older than what was seen before is asked for again after this time, and then believed.
+/// A list that is older than what was seen before is asked for again after this time, and then believed. So is a CRD that
+/// drops nothing any more.
 const DOUBT: Duration = Duration::from_secs(5);
 /// A watch that has lasted this long works.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
@@ -75,6 +76,7 @@ pub fn observe(
             scope: index,
             asked: observed.requests(),
             failures: 0,
+            lifted: false,
         };
         tasks.spawn(watch.run());
     }
@@ -91,6 +93,8 @@ struct Watch {
     asked: channel::Receiver<u64>,
     /// How many calls have failed in a row.
     failures: u32,
+    /// Whether the CRD that dropped fields was seen to drop none any more.
+    lifted: bool,
 }
 
 /// Why a list is due.
@@ -134,18 +138,28 @@ impl Watch {
     async fn list_and_watch(&mut self) -> Result<(), Due> {
         let asked = *self.asked.borrow_and_update();
         let (mut version, objects) = self.list().await?;
-        // Looked at after the list: an object that is in it went through this definition or an earlier one.
+        // Looked at after the list: what the list went through may be an earlier definition, and never a later one.
         let found = self.definition().await?;
-        self.observed.defined(self.scope, found);
+        let was = self.observed.definition_of(self.scope);
+        if was == Definition::Prunes
+            && found != Definition::Prunes
+            && !std::mem::replace(&mut self.lifted, true)
+        {
+            // The server may go on for a moment with what it had, and this list may be of that moment.
+            sleep(DOUBT).await;
+            return Err(Due::Anew);
+        }
+        self.lifted = false;
         let prunes = found == Definition::Prunes;
         let resources = objects
             .into_iter()
-            .filter_map(|object| present(object, prunes));
+            .filter_map(|object| present(object, prunes))
+            .collect();
         let number = version.parse().ok();
-        let listed = self
+        let taken = self
             .observed
-            .listed(self.scope, asked, number, resources.collect());
-        if listed == Taken::Old {
+            .listed(self.scope, asked, found, number, resources);
+        if taken == Taken::Old {
             return Err(Due::Older);
         }
 

@@ -27,7 +27,7 @@ pub struct Asked {
     pub authorization: String,
     /// What it sent.
     pub body: String,
-    /// The status of the answer that the client was given; none while there is none, and where it never got one.
+    /// The status of the answer; none while there is none. A client that has gone meanwhile never got it.
     pub status: Option<u16>,
 }
 
@@ -125,11 +125,8 @@ fn decoded(text: &str) -> String {
         } else {
             after
         };
-        bytes.push(match (escaped, first) {
-            (Some(byte), _) => byte,
-            (None, b'+') => b' ',
-            (None, byte) => byte,
-        });
+        let plain = if first == b'+' { b' ' } else { first };
+        bytes.push(escaped.unwrap_or(plain));
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }
