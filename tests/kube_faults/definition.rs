@@ -102,6 +102,9 @@ async fn k10_a_definition_that_drops_what_narrows_widens_nothing() -> Result<()>
     })
     .await?;
 
+    // When it is right again, the server goes on for a moment with what it had.
+    let moment = stage.view().await?;
+    let late = stage.gateway.when(Asked::is_list).answer(200, moment).arm();
     let mut whole: Value = serde_json::from_str(&whole)?;
     whole["metadata"]
         .as_object_mut()
@@ -117,6 +120,7 @@ async fn k10_a_definition_that_drops_what_narrows_widens_nothing() -> Result<()>
     stage
         .right_within("K10", "the right CRD again", &["a", "b"], HEALED)
         .await?;
+    ensure!(late.hits() == 1);
     stage.line.state("suspended", "Suspended").await?;
     let history = stage.history().await?;
     ensure!(

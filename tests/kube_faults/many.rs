@@ -74,6 +74,8 @@ async fn k05_every_page_of_a_list() -> Result<()> {
     );
 
     // The second page is gone before it was asked for; or cut in the middle; or never comes.
+    create(&stage, 501..510).await?;
+    count(&stage, 510, SOON).await?;
     for form in ["410", "cut", "lost"] {
         let rule = stage.gateway.when(Asked::is_next_page).times(2);
         let rule = match form {
@@ -81,6 +83,8 @@ async fn k05_every_page_of_a_list() -> Result<()> {
             "cut" => rule.cut_after(100),
             _ => rule.lose(),
         };
+        // A watch that has lasted for a second makes it forget what failed before.
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
         let unseen = stage.gateway.events(|_| vec![]);
         there -= 1;
         stage.line.delete(&name(there)).await?;
@@ -90,15 +94,8 @@ async fn k05_every_page_of_a_list() -> Result<()> {
         stage.makes_it_list().await?;
         armed.hit(1, SOON).await?;
         let watch = Stopwatch::start();
-        // Back to two pages for the next form.
-        create(&stage, 600 + there..602 + there).await?;
-        let expected = stage
-            .directives()
-            .list(&kube::api::ListParams::default())
-            .await?
-            .items
-            .len();
-        count(&stage, expected, HEALED)
+        let left = 510 - (501 - there);
+        count(&stage, left, HEALED)
             .await
             .with_context(|| form.to_owned())?;
         let (number, what) = match form {
@@ -111,7 +108,7 @@ async fn k05_every_page_of_a_list() -> Result<()> {
     let history = stage.history().await?;
     let full = history.iter().skip_while(|ids| ids.len() < 500);
     let least = full.map(Vec::len).min().context("no history")?;
-    ensure!(least >= 498, "half a list was published: {least}");
+    ensure!(least >= 500, "half a list was published: {least}");
     Ok(())
 }
 

@@ -80,7 +80,11 @@ async fn k17_answers_that_end_in_the_middle() -> Result<()> {
             AT_ONCE,
         )
         .await?;
-    ensure!(stage.gateway.say(&json!("half an ev")) >= 1);
+    eventually("a watch to say it on", SOON, async || {
+        ensure!(stage.gateway.say(&json!("half an ev")) >= 1);
+        Ok(())
+    })
+    .await?;
     stage.apply("c").await?;
     stage
         .right_within(

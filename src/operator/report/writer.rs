@@ -75,18 +75,23 @@ impl std::fmt::Debug for Reporter {
 
 struct Written {
     over_version: String,
+    /// Which version our write made of it.
+    version: String,
     status: Value,
 }
 
 /// One status to write.
 struct Job {
     resource: Arc<Resource>,
+    /// The version to write over: any other one is refused, also that of a later object of the same name.
+    version: String,
     status: DiagnosticsDirectiveStatus,
     event: Option<Transition>,
 }
 
 enum Done {
-    Written(Box<Job>),
+    /// And the version that was made by it.
+    Written(Box<Job>, String),
     Failed(Reach),
 }
 
@@ -159,9 +164,9 @@ impl Reporter {
                 Some((id, done)) = calls.next(), if !calls.is_empty() => {
                     under_way.remove(&id);
                     match done {
-                        Done::Written(job) => {
+                        Done::Written(job, version) => {
                             trouble.written();
-                            self.remember(&job);
+                            self.remember(&job, version);
                             if let Some(event) = job.event {
                                 postbox.put(job.resource, event);
                             }
@@ -185,11 +190,13 @@ impl Reporter {
         let verdict = report.plan.verdicts.get(id)?;
         let now_secs = Moment::now(&*self.clock).wall_secs();
         let mut resource = Arc::clone(resource);
+        let mut version = resource.resource_version.clone();
         match self.written.get(&resource.uid) {
             // The watch has not shown our own write yet: what we wrote is what stands there.
             Some(written) if written.over_version == resource.resource_version => {
                 let mut shown = Resource::clone(&resource);
                 shown.status = written.status.clone();
+                version.clone_from(&written.version);
                 resource = Arc::new(shown);
             }
             Some(_) => {
@@ -204,6 +211,7 @@ impl Reporter {
         let event = transition(&resource, &status, report.outcome);
         Some(Job {
             resource,
+            version,
             status,
             event,
         })
@@ -216,10 +224,11 @@ impl Reporter {
         }
     }
 
-    fn remember(&mut self, job: &Job) {
+    fn remember(&mut self, job: &Job, version: String) {
         if let Ok(status) = serde_json::to_value(&job.status) {
             let written = Written {
                 over_version: job.resource.resource_version.clone(),
+                version,
                 status,
             };
             self.written.insert(job.resource.uid.clone(), written);
@@ -232,8 +241,9 @@ impl Reporter {
         let body = json!({
             "apiVersion": self.api.api_version,
             "kind": self.api.kind,
-            // The uid keeps the status of one incarnation off the next one of the same name.
-            "metadata": { "name": id.name, "uid": job.resource.uid },
+            // A uid would not keep it off the next object of the same name: the API server ignores it in the status of a custom
+            // resource. The version does.
+            "metadata": { "name": id.name, "resourceVersion": job.version },
             "status": job.status,
         });
         let tally = Arc::clone(&self.tally);
@@ -242,12 +252,13 @@ impl Reporter {
             let patch = Patch::Apply(&body);
             let call = api.patch_status(&id.name, &params, &patch);
             let (reach, reason) = match timeout(CALL_DEADLINE, call).await {
-                Ok(Ok(_)) => {
+                Ok(Ok(object)) => {
                     tally.statuses.fetch_add(1, Ordering::Relaxed);
-                    return (id, Done::Written(Box::new(job)));
+                    let version = object.metadata.resource_version.unwrap_or_default();
+                    return (id, Done::Written(Box::new(job), version));
                 }
-                // Deleted meanwhile, or deleted and created again: the watch will say so. Until it does, it may as well be that
-                // the server only seems to say so.
+                // Deleted, created again or changed meanwhile: the watch will say so. Until it does, it may as well be that the
+                // server only seems to say so.
                 Ok(Err(kube::Error::Api(status)))
                     if status.is_not_found() || status.is_conflict() =>
                 {
