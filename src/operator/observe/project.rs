@@ -51,12 +51,12 @@ pub enum Projected {
     Nameless,
 }
 
-/// Projects an object as the API server sent it. `prunes` says that its definition drops what it does not know.
+/// Projects an object as the API server sent it.
 ///
 /// Total: of an object that is not what the API server promises, the name is kept and the rest refused, so that one such
 /// object hides no other.
 #[must_use]
-pub fn project(mut object: Value, prunes: bool) -> Projected {
+pub fn project(mut object: Value) -> Projected {
     let take = |object: &mut Value, member: &str| {
         let members = object.as_object_mut();
         members.and_then(|members| members.remove(member))
@@ -88,7 +88,6 @@ pub fn project(mut object: Value, prunes: bool) -> Projected {
     ];
     let directive = match broken.iter().find(|(_, broken)| *broken) {
         Some((member, _)) => Err(Refusal::undecodable(&format!("metadata.{member}"))),
-        None if prunes => Err(Refusal::pruned()),
         None => resource::parse_object(&id.namespace, &id.name, created_secs, &object),
     };
     Projected::Present(Box::new(Resource {
@@ -115,6 +114,15 @@ pub(super) fn version_of(meta: &Value) -> Option<u64> {
 }
 
 impl Resource {
+    /// The same, refused: it passed through a definition that drops what it does not know.
+    #[must_use]
+    pub(super) fn pruned(self) -> Self {
+        Self {
+            directive: Err(Refusal::pruned()),
+            ..self
+        }
+    }
+
     /// Whether it was refused because it could not be read at all.
     #[must_use]
     pub fn is_undecodable(&self) -> bool {
@@ -136,8 +144,8 @@ mod tests {
         })
     }
 
-    fn present(object: Value, prunes: bool) -> Resource {
-        match project(object, prunes) {
+    fn present(object: Value) -> Resource {
+        match project(object) {
             Projected::Present(resource) => *resource,
             other => panic!("{other:?}"),
         }
@@ -145,7 +153,7 @@ mod tests {
 
     #[test]
     fn an_object_keeps_what_the_plan_and_the_report_need() {
-        let resource = present(object(), false);
+        let resource = present(object());
         assert!(resource.directive.is_ok(), "{:?}", resource.directive);
         assert_eq!((resource.generation, resource.uid.as_str()), (3, "u"));
         assert_eq!(resource.created_secs, 1_795_356_000);
@@ -163,7 +171,7 @@ mod tests {
         ] {
             let mut broken = object();
             broken["metadata"][member] = value;
-            let resource = present(broken, false);
+            let resource = present(broken);
             let refusal = resource.directive.clone().unwrap_err();
             assert!(resource.is_undecodable());
             assert_eq!(refusal.field(), Some(format!("metadata.{member}").as_str()));
@@ -175,15 +183,15 @@ mod tests {
     fn what_is_being_deleted_is_absent_and_what_has_no_name_is_nothing() {
         let mut leaving = object();
         leaving["metadata"]["deletionTimestamp"] = "2026-11-22T14:00:00Z".into();
-        assert!(matches!(project(leaving, false), Projected::Leaving(id) if id.name == "a"));
+        assert!(matches!(project(leaving), Projected::Leaving(id) if id.name == "a"));
         for nameless in [json!({}), json!(5), json!({"metadata": {"name": "a"}})] {
-            assert_eq!(project(nameless, false), Projected::Nameless);
+            assert_eq!(project(nameless), Projected::Nameless);
         }
     }
 
     #[test]
     fn under_a_definition_that_prunes_every_resource_is_refused() {
-        let refusal = present(object(), true).directive.unwrap_err();
+        let refusal = present(object()).pruned().directive.unwrap_err();
         assert_eq!(refusal.reason, Reason::DefinitionPrunes);
     }
 }

@@ -137,7 +137,7 @@ impl Watch {
 
     async fn list_and_watch(&mut self) -> Result<(), Due> {
         let asked = *self.asked.borrow_and_update();
-        let (mut version, objects) = self.list().await?;
+        let (mut version, resources) = self.list().await?;
         // Looked at after the list: what the list went through may be an earlier definition, and never a later one.
         let found = self.definition().await?;
         let was = self.observed.definition_of(self.scope);
@@ -150,11 +150,10 @@ impl Watch {
             return Err(Due::Anew);
         }
         self.lifted = false;
-        let prunes = found == Definition::Prunes;
-        let resources = objects
-            .into_iter()
-            .filter_map(|object| present(object, prunes))
-            .collect();
+        let resources = match found {
+            Definition::Prunes => resources.into_iter().map(Resource::pruned).collect(),
+            _ => resources,
+        };
         let number = version.parse().ok();
         let taken = self
             .observed
@@ -181,23 +180,24 @@ impl Watch {
 
     /// All pages of a list, and its version. `resourceVersion` stays unset: only so is the answer never a cached one
     /// (kubernetes/kubernetes#59848).
-    async fn list(&self) -> Result<(String, Vec<Value>), Due> {
+    async fn list(&self) -> Result<(String, Vec<Resource>), Due> {
         let mut params = ListParams::default().limit(PAGE_SIZE);
-        let mut objects = Vec::new();
+        let mut resources = Vec::new();
         loop {
             let request = self.requests.list(&params).map_err(|_| Fault::Malformed)?;
             let page = self.client.request_text(request);
             let page = within(LIST_DEADLINE, page).await?;
             // Read here: kube's own reader would log all of a text that it cannot read.
             let page: Page = serde_json::from_str(&page).map_err(|_| Fault::Malformed)?;
-            objects.extend(page.items);
+            // Page by page: the projections of ten thousand objects are small, the objects are not.
+            resources.extend(page.items.into_iter().filter_map(present));
             let text = |member: &str| page.metadata.get(member).and_then(Value::as_str);
             if let Some(token) = text("continue").filter(|token| !token.is_empty()) {
                 params.continue_token = Some(token.to_owned());
                 continue;
             }
             let version = text("resourceVersion").filter(|version| !version.is_empty());
-            return Ok((version.ok_or(Fault::Malformed)?.to_owned(), objects));
+            return Ok((version.ok_or(Fault::Malformed)?.to_owned(), resources));
         }
     }
 
@@ -282,7 +282,10 @@ impl Watch {
             };
         };
         let change = match event.kind.as_str() {
-            "ADDED" | "MODIFIED" => match project(event.object, under == Definition::Prunes) {
+            "ADDED" | "MODIFIED" => match project(event.object) {
+                Projected::Present(resource) if under == Definition::Prunes => {
+                    Change::Applied(Box::new(resource.pruned()))
+                }
                 Projected::Present(resource) => Change::Applied(resource),
                 Projected::Leaving(id) => Change::Deleted(id),
                 Projected::Nameless => return Err(Fault::Malformed.into()),
@@ -340,8 +343,8 @@ async fn next(lines: &mut Lines<impl AsyncBufRead + Unpin>) -> Result<Option<Str
     }
 }
 
-fn present(object: Value, prunes: bool) -> Option<Resource> {
-    match project(object, prunes) {
+fn present(object: Value) -> Option<Resource> {
+    match project(object) {
         Projected::Present(resource) => Some(*resource),
         Projected::Leaving(_) => None,
         Projected::Nameless => {
