@@ -48,7 +48,7 @@ lint: built ## Check format, lints, documentation, dependencies and generated fi
 		|| { echo '$(CRD) is not what the code says; `make crd` writes it anew' >&2; exit 1; }
 
 .PHONY: faults
-faults: servers ## Show what the store does about each fault, and the reference beside it
+faults: servers ## Show what store and operator do about each fault, and the reference beside it
 	@hack/faults
 
 .PHONY: soak

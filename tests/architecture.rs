@@ -42,6 +42,12 @@ const ROOMS: &[Room] = &[
     // The writing end. It does not know how a proxy reads.
     shell("operator").knows(&["document", "fleet", "etcd", "resource"]),
     pure("operator/observe/inventory").knows(&["resource"]),
+    pure("operator/observe/project").knows(&["resource"]),
+    // Both read kube's types, the definition and the errors. That is not I/O.
+    pure("operator/observe/definition")
+        .knows(&["resource"])
+        .and(&["kube"]),
+    pure("operator/observe/fault").knows(&[]).and(&["kube"]),
     pure("operator/plan").knows(&["document", "fleet", "resource"]),
     // Of etcd it knows how the keys are called, not how to reach it.
     pure("operator/publish/fence").knows(&["document", "etcd"]),
@@ -49,6 +55,7 @@ const ROOMS: &[Room] = &[
     pure("operator/publish/owner").knows(&[]),
     pure("operator/publish/pacing").knows(&[]),
     pure("operator/publish/state").knows(&["document"]),
+    pure("operator/report/trouble").knows(&[]),
     pure("operator/report/status")
         .knows(&["resource"])
         .and(&["k8s_openapi"]),

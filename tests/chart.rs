@@ -136,11 +136,15 @@ fn the_clusters_name() -> Value {
     json!({"apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"]})
 }
 
+fn the_definition() -> Value {
+    json!({"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "resourceNames": ["diagnosticsdirectives.osproxy.io"], "verbs": ["get"]})
+}
+
 #[tokio::test]
 async fn the_rights_are_these_and_no_others() -> Result<()> {
     let all = render(json!({})).await?;
     let roles: Vec<&Value> = of_kind(&all, "ClusterRole").collect();
-    let mut expected = vec![the_clusters_name()];
+    let mut expected = vec![the_clusters_name(), the_definition()];
     expected.extend(directives_and_events());
     assert_eq!(roles.len(), 1);
     assert_eq!(roles[0]["rules"], Value::from(expected));
@@ -160,7 +164,10 @@ async fn with_namespaces_listed_the_rights_end_there() -> Result<()> {
     let all = render(json!({"watch": {"namespaces": ["checkout", "search"]}})).await?;
     let cluster: Vec<&Value> = of_kind(&all, "ClusterRole").collect();
     assert_eq!(cluster.len(), 1);
-    assert_eq!(cluster[0]["rules"], json!([the_clusters_name()]));
+    assert_eq!(
+        cluster[0]["rules"],
+        json!([the_clusters_name(), the_definition()])
+    );
     let roles: Vec<(&Value, &Value)> = of_kind(&all, "Role")
         .map(|role| (&role["metadata"]["namespace"], &role["rules"]))
         .collect();

@@ -107,9 +107,10 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
 }
 
 fn log(level: &str, format: LogFormat) -> anyhow::Result<()> {
-    // The frames that h2, hyper and tonic would trace carry the document, and with it selector values.
+    // The frames that h2, hyper and tonic would trace carry the document, and with it selector values; so does an answer that
+    // kube's client cannot read, which it logs as a whole.
     let filter = format!(
-        "{level},h2=off,hyper=off,hyper_util=off,tonic=off,tower=off,rustls=warn,kube_client=warn,kube_runtime=error"
+        "{level},h2=off,hyper=off,hyper_util=off,tonic=off,tower=off,rustls=warn,kube_client=off,kube_runtime=error"
     );
     let filter = EnvFilter::try_new(filter)
         .context("--log-level is neither a level nor a list of directives")?;

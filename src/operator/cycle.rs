@@ -10,8 +10,9 @@ use tokio::sync::watch as channel;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
+use super::answers::Answers;
 use super::metrics::Metrics;
-use super::observe::{Observed, Scope, observe};
+use super::observe::{Definition, Observed, Scope, observe};
 use super::plan::{Limits, Plan, plan};
 use super::publish::keys::KeyStore;
 use super::publish::owner::{Owner, Ownership};
@@ -19,7 +20,7 @@ use super::publish::{
     Held, KeyState, OnNoSpace, Outcome, Publisher, Session, Step, Term, TermEnded,
 };
 use super::report::{Announcer, Notice, Report, Reporter, Told};
-use super::{identity, serve};
+use super::{answers, identity, serve};
 use crate::document::Moment;
 use crate::etcd::{BadKey, ConnectOptions, Fault, Keys, connect};
 
@@ -94,24 +95,34 @@ pub async fn run(
     let keys = Keys::new(options.directives_key.clone())?;
     let etcd = connect(&options.etcd).await.map_err(StartError::Etcd)?;
     let store = KeyStore::new(etcd, keys, options.etcd.timings.unary_timeout);
-    let client = kube_client().await?;
+    // Reading and writing have a connection each: neither waits for what the other one was told to.
+    let (reads, heard) = answers::client(&clock).await.map_err(StartError::Kube)?;
+    let (writes, told_writer) = answers::client(&clock).await.map_err(StartError::Kube)?;
     let listener = tokio::net::TcpListener::bind(options.listen)
         .await
         .map_err(|error| StartError::Listen(options.listen, error))?;
 
     // Whatever runs beside the cycle ends with it.
     let mut tasks = JoinSet::new();
-    let observed = observe(&client, &scopes(&options.watch_namespaces), &mut tasks);
+    let observed = observe(
+        &reads,
+        &heard,
+        &scopes(&options.watch_namespaces),
+        &mut tasks,
+    );
     let (see, seen) = channel::channel(Err(Fault::NotSent));
     tasks.spawn(store.clone().follow(see));
     let metrics = Arc::new(Metrics::default());
-    let health = serve::Health::new(Arc::clone(&observed), seen.clone());
+    let health = serve::Health::new(Arc::clone(&observed), Arc::clone(&heard), seen.clone());
     tasks.spawn(serve::serve(listener, health.clone(), Arc::clone(&metrics)));
 
     let (stop, stopping) = channel::channel(false);
     let operator = Operator {
         store,
-        client,
+        reads,
+        heard,
+        writes,
+        told_writer,
         clock,
         limits: options.limits,
         on_no_space: options.on_no_space,
@@ -163,7 +174,10 @@ impl Ended {
 
 struct Operator {
     store: KeyStore,
-    client: kube::Client,
+    reads: kube::Client,
+    heard: Arc<Answers>,
+    writes: kube::Client,
+    told_writer: Arc<Answers>,
     clock: Arc<dyn Clock>,
     limits: Limits,
     on_no_space: OnNoSpace,
@@ -181,7 +195,7 @@ impl Operator {
     /// Campaigns, leads, and campaigns again, until it is to stop.
     async fn lead_for_ever(&self, release: &str) {
         let owner = tokio::select! {
-            owner = identity::owner(&self.client, release) => owner,
+            owner = identity::owner(&self.reads, release) => owner,
             () = self.stopped() => return,
         };
         self.health.set_owner(owner.clone());
@@ -236,14 +250,15 @@ impl Operator {
             publisher = self.prepare(term, owner) => publisher,
             () = self.stopped() => return Ended::Stopping,
         };
-        let reporter = Reporter::new(self.client.clone(), &self.instance, Arc::clone(&self.clock));
+        let (writes, told) = (self.writes.clone(), Arc::clone(&self.told_writer));
+        let reporter = Reporter::new(writes, told, &self.instance, Arc::clone(&self.clock));
         self.metrics.follow_reports(reporter.tally());
         let (reports, reading) = channel::channel(None);
         // Dropped, and so stopped, with the term: who does not lead does not report.
         let mut beside = JoinSet::new();
         beside.spawn(reporter.run(reading));
 
-        let announcer = Announcer::new(self.client.clone(), &owner.release, &self.instance);
+        let announcer = Announcer::new(self.writes.clone(), &owner.release, &self.instance);
         let mut told = Told::default();
         let mut changes = self.observed.changes();
         let mut keys = self.seen.clone();
@@ -288,17 +303,22 @@ impl Operator {
                     if let Outcome::Held(Held::Etcd(_) | Held::NoSpace) = outcome {
                         wait = wait.min(publisher.retry_after());
                     }
-                    for notice in told.news(outcome, publisher.tally(), publisher.state()) {
-                        announcer.announce(&notice);
+                    let news = told.news(outcome, publisher.tally(), publisher.state());
+                    let heard = told.of_the_server(self.observed.definition(), &self.heard);
+                    for notice in news.iter().chain(&heard) {
+                        announcer.announce(notice);
                     }
                     self.metrics.settled(&plan, outcome, publisher.state());
                     self.health.set_outcome(Some(outcome));
                     // 4. report
-                    reports.send_replace(Some(Arc::new(Report {
+                    let report = Report {
                         resources,
                         plan,
                         outcome: Some(outcome),
-                    })));
+                    };
+                    // Through a CRD that prunes every write, of a status too, stores the resource without what it drops.
+                    let prunes = self.observed.definition() == Definition::Prunes;
+                    reports.send_replace((!prunes).then(|| Arc::new(report)));
                 }
             }
             if self.pause(LEAST_REST.max(planned * REST)).await {
@@ -315,10 +335,9 @@ impl Operator {
 
     /// A new leader looks afresh before it writes: at the API server, since its watch may be behind, and at the keys.
     async fn prepare<'t>(&'t self, term: &'t Term, owner: &'t Owner) -> Publisher<'t> {
-        let lists = self.observed.completed_lists();
         let mut changes = self.observed.changes();
-        self.observed.relist();
-        while self.observed.completed_lists() <= lists {
+        let asked = self.observed.relist();
+        while !self.observed.has_answered(asked) {
             // The sender lives as long as `self.observed`.
             let _ = changes.changed().await;
         }
@@ -412,13 +431,4 @@ fn scopes(namespaces: &[String]) -> Vec<Scope> {
     namespaces.sort();
     namespaces.dedup();
     namespaces.into_iter().map(Scope::Namespace).collect()
-}
-
-async fn kube_client() -> Result<kube::Client, StartError> {
-    let unusable = |error: String| StartError::Kube(error);
-    let mut config = kube::Config::infer()
-        .await
-        .map_err(|error| unusable(error.to_string()))?;
-    config.connect_timeout = Some(Duration::from_secs(5));
-    kube::Client::try_from(config).map_err(|error| unusable(error.to_string()))
 }

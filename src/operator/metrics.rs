@@ -10,6 +10,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use super::answers::Answers;
+use super::observe::{Definition, Observed};
 use super::plan::{Plan, Verdict};
 use super::publish::{KeyState, Outcome, Tally};
 use super::report::ReportTally;
@@ -20,7 +22,7 @@ struct StateLabel {
     state: &'static str,
 }
 
-/// The label of [`Metrics::held`].
+/// The label of [`Metrics::held`] and [`Metrics::kube_fault`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct ReasonLabel {
     reason: &'static str,
@@ -54,6 +56,11 @@ pub struct Metrics {
     statuses: Counter,
     status_failures: Counter,
     events: Counter,
+    events_dropped: Counter,
+    kube_fault: Family<ReasonLabel, Gauge>,
+    lists: Gauge,
+    definition_outdated: Gauge,
+    clock_ahead: Gauge,
     last: Mutex<Last>,
 }
 
@@ -62,7 +69,7 @@ pub struct Metrics {
 struct Last {
     published: Tally,
     reports: Option<Arc<ReportTally>>,
-    reported: [u64; 3],
+    reported: [u64; 4],
 }
 
 impl Metrics {
@@ -130,7 +137,7 @@ impl Metrics {
         self.count_reports();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.reports = Some(tally);
-        last.reported = [0; 3];
+        last.reported = [0; 4];
     }
 
     fn count_reports(&self) {
@@ -142,14 +149,36 @@ impl Metrics {
             statuses,
             status_failures,
             events,
+            events_dropped,
         } = &*tally;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let now = [read(statuses), read(status_failures), read(events)];
+        let now = [statuses, status_failures, events, events_dropped].map(read);
         let was = std::mem::replace(&mut last.reported, now);
-        let counters = [&self.statuses, &self.status_failures, &self.events];
+        let counters = [
+            &self.statuses,
+            &self.status_failures,
+            &self.events,
+            &self.events_dropped,
+        ];
         for (counter, (now, was)) in counters.into_iter().zip(now.into_iter().zip(was)) {
             counter.inc_by(now.saturating_sub(was));
         }
+    }
+
+    /// Takes in how the API server is seen at the moment.
+    pub(super) fn observed(&self, observed: &Observed, answers: &Answers) {
+        self.kube_fault.clear();
+        if let Some(fault) = observed.fault() {
+            let reason = fault.slug();
+            self.kube_fault
+                .get_or_create(&ReasonLabel { reason })
+                .set(1);
+        }
+        let lists = i64::try_from(observed.completed_lists());
+        self.lists.set(lists.unwrap_or(i64::MAX));
+        let outdated = observed.definition() >= Definition::Older;
+        self.definition_outdated.set(i64::from(outdated));
+        self.clock_ahead.set(answers.clock_ahead_secs());
     }
 
     /// All of it in the `OpenMetrics` text format.
@@ -227,6 +256,35 @@ impl Metrics {
             self.status_failures.clone(),
         );
         r.register("events", "Events sent", self.events.clone());
+        r.register(
+            "events_dropped",
+            "Events that were not sent, since there were too many",
+            self.events_dropped.clone(),
+        );
+        self.register_observed(r);
         registry
+    }
+
+    fn register_observed(&self, r: &mut Registry) {
+        r.register(
+            "kube_fault",
+            "Why the resources cannot be seen; no series while they can",
+            self.kube_fault.clone(),
+        );
+        r.register(
+            "kube_lists",
+            "Complete lists of the resources taken in since the start",
+            self.lists.clone(),
+        );
+        r.register(
+            "kube_definition_outdated",
+            "Whether the CRD in the cluster lacks something that this operator knows",
+            self.definition_outdated.clone(),
+        );
+        r.register(
+            "kube_clock_ahead_seconds",
+            "By how much the own clock is ahead of the API server's; negative where it is behind",
+            self.clock_ahead.clone(),
+        );
     }
 }

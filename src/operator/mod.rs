@@ -8,6 +8,7 @@
 //! Each step hands its result to the next and knows nothing of it. Several replicas run: all of them observe, one of them
 //! leads, and only that one publishes and reports.
 
+pub mod answers;
 mod cycle;
 mod identity;
 pub mod metrics;

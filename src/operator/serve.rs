@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch as channel;
 use tracing::warn;
 
+use super::answers::Answers;
 use super::metrics::Metrics;
 use super::observe::Observed;
 use super::publish::owner::{Owner, Ownership};
@@ -21,6 +22,7 @@ use crate::etcd::Fault;
 #[derive(Clone)]
 pub(super) struct Health {
     observed: Arc<Observed>,
+    answers: Arc<Answers>,
     seen: channel::Receiver<Result<KeyState, Fault>>,
     known: Arc<Mutex<Known>>,
 }
@@ -34,10 +36,12 @@ struct Known {
 impl Health {
     pub(super) fn new(
         observed: Arc<Observed>,
+        answers: Arc<Answers>,
         seen: channel::Receiver<Result<KeyState, Fault>>,
     ) -> Self {
         Self {
             observed,
+            answers,
             seen,
             known: Arc::default(),
         }
@@ -94,10 +98,10 @@ pub(super) async fn serve(listener: TcpListener, health: Health, metrics: Arc<Me
         // Alive is whoever answers: neither server's trouble is a reason to restart this process.
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .with_state(health)
+        .with_state(health.clone())
         .route(
             "/metrics",
-            get(move || std::future::ready(exposition(&metrics))),
+            get(move || std::future::ready(exposition(&health, &metrics))),
         );
     if let Err(error) = axum::serve(listener, router).await {
         warn!(%error, "Cannot serve health and metrics any more");
@@ -118,8 +122,9 @@ async fn ready(State(health): State<Health>) -> impl IntoResponse {
     (status, lines.concat())
 }
 
-fn exposition(metrics: &Metrics) -> axum::response::Response {
+fn exposition(health: &Health, metrics: &Metrics) -> axum::response::Response {
     const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    metrics.observed(&health.observed, &health.answers);
     match metrics.encode() {
         Ok(text) => ([(header::CONTENT_TYPE, TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

@@ -14,6 +14,8 @@ pub enum Reason {
     AllRequestsNotTrue,
     /// Both `match` and `allRequests` are given.
     BothTargets,
+    /// The definition in the cluster drops what it does not know, so parts of the resource may be missing.
+    DefinitionPrunes,
     /// `Off`, with neither `ringBuffer` nor `capture`.
     DoesNothing,
     /// The mapped entry was refused by the document's own parse or by the shared decoder, alone; its slug.
@@ -42,6 +44,8 @@ pub enum Reason {
     TooLong,
     /// `ttl` is out of its bounds.
     TtlOutOfBounds,
+    /// The object is not what the API server promises of every object.
+    Undecodable,
     /// An endpoint class that the decoder does not know.
     UnknownEndpoint,
     /// A member that this level of the spec does not have.
@@ -76,6 +80,7 @@ impl Reason {
         match self {
             Self::AllRequestsNotTrue => ("all_requests_not_true", "AllRequestsNotTrue"),
             Self::BothTargets => ("both_targets", "BothTargets"),
+            Self::DefinitionPrunes => ("definition_prunes", "DefinitionPrunes"),
             Self::DoesNothing => ("does_nothing", "DoesNothing"),
             Self::Document(_) => ("refused_by_decoder", "RefusedByDecoder"),
             Self::DuplicateMatchKey => ("duplicate_match_key", "DuplicateMatchKey"),
@@ -90,6 +95,7 @@ impl Reason {
             Self::SpecNotAnObject => ("spec_not_an_object", "SpecNotAnObject"),
             Self::TooLong => ("too_long", "TooLong"),
             Self::TtlOutOfBounds => ("ttl_out_of_bounds", "TTLOutOfBounds"),
+            Self::Undecodable => ("undecodable", "Undecodable"),
             Self::UnknownEndpoint => ("unknown_endpoint", "UnknownEndpoint"),
             Self::UnknownField => ("unknown_field", "UnknownField"),
             Self::UnknownLevel => ("unknown_level", "UnknownLevel"),
@@ -115,6 +121,25 @@ impl Refusal {
             reason,
             message: message.into(),
         }
+    }
+
+    /// Of an object whose member at `path`, which the API server sets itself, cannot be read.
+    pub(crate) fn undecodable(path: &str) -> Self {
+        Self::new(
+            Reason::Undecodable,
+            format!(
+                "`{path}` cannot be read, so it is not known when this directive would start and end; delete it and apply it again"
+            ),
+        )
+    }
+
+    /// Of any object that passed through a definition that drops what it does not know.
+    pub(crate) fn pruned() -> Self {
+        Self::new(
+            Reason::DefinitionPrunes,
+            "The CRD in the cluster drops fields that it does not know, and one that narrows this directive may be among them. \
+             Apply the CRD of the operator's release (`osproxy-directives crd`)",
+        )
     }
 
     /// Where the fault is, as a path such as `spec.match[0].value`; `None` where it is in no single place. A message

@@ -105,10 +105,10 @@ async fn requests_are_answered_as_the_rules_say_and_otherwise_by_the_server() ->
     ensure!(code(&error) == 410, "{error}");
     ensure!(list().await.is_ok() && gone.hits() == 1);
 
-    let lost = gateway.when(Asked::is_list).every().lose().arm();
+    let closed = gateway.when(Asked::is_list).every().lose().arm();
     let error = list().await.err().context("not lost")?;
     ensure!(code(&error) == 0, "{error}");
-    lost.remove();
+    closed.remove();
     gateway.when(Asked::is_list).cut_after(40).arm();
     let error = list().await.err().context("not cut")?;
     ensure!(code(&error) == 0, "{error}");

@@ -5,63 +5,83 @@ use std::sync::Arc;
 
 use super::{Id, Resource};
 
-/// One thing that a watch tells.
+/// One thing that a watch tells, with the version at which it happened where that is a number.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Change {
-    /// A list begins. It may begin again without having been completed: a list that failed half-way is started anew.
-    ListStarted,
-    /// A resource of the list that is under way.
-    Listed(Box<Resource>),
-    /// The list is complete: what it did not name is gone.
-    ListCompleted,
     /// A resource was created or changed.
     Applied(Box<Resource>),
     /// A resource is gone, or is being deleted.
     Deleted(Id),
+    /// Everything up to here has been told.
+    Progress,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Taken {
+    /// The resources may be different now.
+    Changed,
+    /// They are as before.
+    Unchanged,
+    /// It is older than what was told before, and was not taken.
+    Old,
 }
 
 /// The resources of one watch.
 #[derive(Clone, Default, Debug)]
 pub struct Inventory {
     live: BTreeMap<Id, Arc<Resource>>,
-    /// The list under way, kept apart until it is complete.
-    listing: Option<BTreeMap<Id, Arc<Resource>>>,
-    completed_lists: u64,
+    lists: u64,
+    /// The latest version that anything told.
+    newest: Option<u64>,
+    /// Whether the last list was older than that.
+    doubted: bool,
 }
 
 impl Inventory {
-    /// Takes one change in. Returns whether the resources may be different now.
-    pub fn apply(&mut self, change: Change) -> bool {
+    /// Takes a complete list in: what it does not name is gone.
+    ///
+    /// A list that is older than what was told before is not believed: a server that lags must not bring back what was
+    /// deleted, nor take away what was created. The second such list in a row is: then the cluster was restored from a backup
+    /// (kubernetes/kubernetes#107457).
+    pub fn list(&mut self, version: Option<u64>, resources: Vec<Resource>) -> Taken {
+        if version < self.newest && version.is_some() && !self.doubted {
+            self.doubted = true;
+            return Taken::Old;
+        }
+        self.doubted = false;
+        self.newest = version;
+        self.lists += 1;
+        self.live = resources
+            .into_iter()
+            .map(|resource| (resource.id.clone(), Arc::new(resource)))
+            .collect();
+        Taken::Changed
+    }
+
+    /// Takes one change in.
+    pub fn apply(&mut self, version: Option<u64>, change: Change) -> Taken {
+        if version.is_some() && version < self.newest {
+            return Taken::Old;
+        }
+        self.newest = self.newest.max(version);
         match change {
-            Change::ListStarted => {
-                self.listing = Some(BTreeMap::new());
-                false
-            }
-            Change::Listed(resource) => {
-                if let Some(listing) = &mut self.listing {
-                    listing.insert(resource.id.clone(), Arc::new(*resource));
-                }
-                false
-            }
-            Change::ListCompleted => {
-                if let Some(listing) = self.listing.take() {
-                    self.live = listing;
-                    self.completed_lists += 1;
-                }
-                true
-            }
             Change::Applied(resource) => {
                 self.live.insert(resource.id.clone(), Arc::new(*resource));
-                true
+                Taken::Changed
             }
-            Change::Deleted(id) => self.live.remove(&id).is_some(),
+            Change::Deleted(id) => match self.live.remove(&id) {
+                Some(_) => Taken::Changed,
+                None => Taken::Unchanged,
+            },
+            Change::Progress => Taken::Unchanged,
         }
     }
 
-    /// How many lists have been completed; 0 means that nothing is known yet, not that there is nothing.
+    /// How many lists have been taken; 0 means that nothing is known yet, not that there is nothing.
     #[must_use]
     pub fn completed_lists(&self) -> u64 {
-        self.completed_lists
+        self.lists
     }
 
     /// The resources, by id.
@@ -77,81 +97,97 @@ mod tests {
     use crate::resource;
     use serde_json::{Value, json};
 
-    fn named(name: &str) -> Box<Resource> {
+    fn named(name: &str) -> Resource {
         let spec = json!({"match": [{"key": "tenant", "value": "t"}], "level": "Shape", "samplePerMille": 5, "ttl": "1m"});
-        Box::new(Resource {
-            id: Id {
-                namespace: "ns".into(),
-                name: name.into(),
-            },
+        Resource {
+            id: id(name),
             uid: format!("uid-{name}"),
             generation: 1,
             resource_version: "1".into(),
             created_secs: 10,
             directive: resource::parse("ns", name, 10, &spec),
             status: Value::Null,
-        })
+        }
+    }
+
+    fn id(name: &str) -> Id {
+        Id {
+            namespace: "ns".into(),
+            name: name.into(),
+        }
+    }
+
+    fn applied(name: &str) -> Change {
+        Change::Applied(Box::new(named(name)))
     }
 
     fn names(inventory: &Inventory) -> Vec<&str> {
-        inventory
-            .resources()
-            .keys()
-            .map(|id| id.name.as_str())
-            .collect()
+        let ids = inventory.resources().keys();
+        ids.map(|id| id.name.as_str()).collect()
     }
 
-    fn listed(names: &[&str]) -> Inventory {
+    fn list(inventory: &mut Inventory, version: u64, names: &[&str]) -> Taken {
+        let resources = names.iter().map(|name| named(name)).collect();
+        inventory.list(Some(version), resources)
+    }
+
+    fn listed(version: u64, names: &[&str]) -> Inventory {
         let mut inventory = Inventory::default();
-        inventory.apply(Change::ListStarted);
-        for name in names {
-            inventory.apply(Change::Listed(named(name)));
-        }
-        inventory.apply(Change::ListCompleted);
+        assert_eq!(list(&mut inventory, version, names), Taken::Changed);
         inventory
     }
 
     #[test]
-    fn nothing_is_known_before_the_first_list_is_complete() {
-        let mut inventory = Inventory::default();
-        inventory.apply(Change::ListStarted);
-        inventory.apply(Change::Listed(named("a")));
-        assert_eq!(inventory.completed_lists(), 0);
-        assert!(inventory.resources().is_empty());
-        assert!(inventory.apply(Change::ListCompleted));
-        assert_eq!(inventory.completed_lists(), 1);
-        assert_eq!(names(&inventory), ["a"]);
+    fn what_vanished_during_a_gap_is_dropped_by_the_next_list() {
+        let mut inventory = listed(10, &["a", "b"]);
+        assert_eq!(list(&mut inventory, 10, &["b"]), Taken::Changed);
+        assert_eq!(names(&inventory), ["b"]);
+        assert_eq!(inventory.completed_lists(), 2);
     }
 
     #[test]
-    fn what_vanished_during_a_gap_is_dropped_when_the_list_completes_and_not_before() {
-        let mut inventory = listed(&["a", "b"]);
-        inventory.apply(Change::ListStarted);
-        inventory.apply(Change::Listed(named("b")));
+    fn an_older_list_is_not_believed_until_the_next_one_says_the_same() {
+        let mut inventory = listed(10, &["a"]);
+        assert_eq!(inventory.apply(Some(12), applied("b")), Taken::Changed);
+        assert_eq!(list(&mut inventory, 11, &["a"]), Taken::Old);
+        assert_eq!(names(&inventory), ["a", "b"]);
+        assert_eq!(inventory.completed_lists(), 1, "it does not count");
+        // A good one between two of them: the doubt begins anew.
+        assert_eq!(list(&mut inventory, 12, &["a", "b"]), Taken::Changed);
+        assert_eq!(list(&mut inventory, 5, &[]), Taken::Old);
+        assert_eq!(list(&mut inventory, 6, &["c"]), Taken::Changed);
+        assert_eq!(names(&inventory), ["c"]);
+        assert_eq!(inventory.apply(Some(7), applied("d")), Taken::Changed);
+    }
+
+    #[test]
+    fn an_older_event_changes_nothing() {
+        let mut inventory = listed(10, &["a"]);
         assert_eq!(
-            names(&inventory),
-            ["a", "b"],
-            "kept while the list is under way"
+            inventory.apply(Some(9), Change::Deleted(id("a"))),
+            Taken::Old
         );
-        inventory.apply(Change::ListCompleted);
-        assert_eq!(names(&inventory), ["b"]);
-    }
-
-    #[test]
-    fn a_list_that_starts_over_keeps_nothing_of_its_first_try() {
-        let mut inventory = listed(&["a", "b"]);
-        inventory.apply(Change::ListStarted);
-        inventory.apply(Change::Listed(named("a")));
-        inventory.apply(Change::ListStarted);
-        inventory.apply(Change::Listed(named("b")));
-        inventory.apply(Change::ListCompleted);
-        assert_eq!(names(&inventory), ["b"]);
-    }
-
-    #[test]
-    fn a_completion_without_a_list_empties_nothing() {
-        let mut inventory = listed(&["a"]);
-        inventory.apply(Change::ListCompleted);
+        assert_eq!(inventory.apply(Some(9), applied("b")), Taken::Old);
+        assert_eq!(
+            inventory.apply(Some(20), Change::Progress),
+            Taken::Unchanged
+        );
+        assert_eq!(inventory.apply(Some(19), applied("b")), Taken::Old);
         assert_eq!(names(&inventory), ["a"]);
+    }
+
+    #[test]
+    fn a_version_that_is_no_number_is_taken_as_it_comes() {
+        let mut inventory = listed(10, &["a"]);
+        assert_eq!(inventory.apply(None, applied("b")), Taken::Changed);
+        assert_eq!(inventory.list(None, vec![named("c")]), Taken::Changed);
+        assert_eq!(
+            inventory.apply(Some(3), Change::Deleted(id("c"))),
+            Taken::Changed
+        );
+        assert_eq!(
+            inventory.apply(Some(3), Change::Deleted(id("c"))),
+            Taken::Unchanged
+        );
     }
 }

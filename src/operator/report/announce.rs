@@ -7,6 +7,8 @@ use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter as Source};
 use tracing::debug;
 
+use crate::operator::answers::Answers;
+use crate::operator::observe::Definition;
 use crate::operator::publish::{Held, KeyState, Outcome, Tally};
 
 /// Something that the people who look after the release should see.
@@ -31,6 +33,16 @@ pub enum Notice {
     Paused,
     /// The pause is over.
     Resumed,
+    /// The own clock and the API server's differ.
+    ClocksDiffer {
+        /// By how many seconds the own one is ahead; negative where it is behind.
+        ahead_secs: i64,
+    },
+    /// The CRD in the cluster lacks something that this operator knows.
+    DefinitionOutdated {
+        /// Whether it drops fields too, so that every resource is refused.
+        prunes: bool,
+    },
 }
 
 impl Notice {
@@ -43,6 +55,8 @@ impl Notice {
             Self::OwnedByAnother { .. } => "OwnedByAnother",
             Self::Paused => "Paused",
             Self::Resumed => "Resumed",
+            Self::ClocksDiffer { .. } => "ClocksDiffer",
+            Self::DefinitionOutdated { .. } => "DefinitionOutdated",
         }
     }
 
@@ -68,6 +82,22 @@ impl Notice {
                     .to_owned()
             }
             Self::Resumed => "The pause is over; the operator publishes again".to_owned(),
+            Self::ClocksDiffer { ahead_secs } => format!(
+                "The operator's clock is {} s {} the API server's. Directives start and end by the operator's and the proxies' \
+                 clocks. Set the clocks of all nodes by NTP",
+                ahead_secs.unsigned_abs(),
+                if *ahead_secs < 0 { "behind" } else { "ahead of" },
+            ),
+            Self::DefinitionOutdated { prunes: false } => {
+                "The CRD in the cluster is older than the operator, so less is checked at apply time. Apply the CRD of this \
+                 release: osproxy-directives crd | kubectl apply --server-side -f -"
+                    .to_owned()
+            }
+            Self::DefinitionOutdated { prunes: true } => {
+                "The CRD in the cluster drops fields that it does not know, so every resource is refused. Apply the CRD of this \
+                 release: osproxy-directives crd | kubectl apply --server-side -f -"
+                    .to_owned()
+            }
         }
     }
 
@@ -139,6 +169,8 @@ impl Announcer {
 pub struct Told {
     held: Option<Held>,
     foreign_writes: u64,
+    definition: Definition,
+    clocks_differ: bool,
 }
 
 impl Told {
@@ -162,6 +194,23 @@ impl Told {
             }),
             _ if was == Some(Held::Paused) => news.push(Notice::Resumed),
             _ => {}
+        }
+        news
+    }
+
+    /// What is new to them about the API server.
+    pub fn of_the_server(&mut self, definition: Definition, answers: &Answers) -> Vec<Notice> {
+        let mut news = Vec::new();
+        if std::mem::replace(&mut self.definition, definition) != definition
+            && definition >= Definition::Older
+        {
+            let prunes = definition == Definition::Prunes;
+            news.push(Notice::DefinitionOutdated { prunes });
+        }
+        let differ = answers.clocks_differ();
+        if !std::mem::replace(&mut self.clocks_differ, differ) && differ {
+            let ahead_secs = answers.clock_ahead_secs();
+            news.push(Notice::ClocksDiffer { ahead_secs });
         }
         news
     }

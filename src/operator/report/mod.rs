@@ -5,7 +5,9 @@
 //! one that is there.
 
 mod announce;
+mod events;
 mod status;
+mod trouble;
 mod writer;
 
 pub use announce::{Announcer, Notice, Told};

@@ -1,6 +1,7 @@
 //! The writer of statuses and Events.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,14 +10,18 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
-use kube::runtime::events::{Event, EventType, Recorder, Reporter as Source};
+use kube::runtime::events::{Recorder, Reporter as Source};
 use osproxy_core::Clock;
 use serde_json::{Value, json};
 use tokio::sync::watch as channel;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
+use super::events::{Postbox, deliver};
 use super::status::{Transition, desired_status, says_the_same, transition};
+use super::trouble::{Reach, Trouble};
 use crate::document::Moment;
+use crate::operator::answers::Answers;
 use crate::operator::observe::{Id, Resource};
 use crate::operator::plan::Plan;
 use crate::operator::publish::Outcome;
@@ -42,17 +47,18 @@ pub struct ReportTally {
     pub status_failures: AtomicU64,
     /// Events sent.
     pub events: AtomicU64,
+    /// Events that were not sent: too many, or not taken.
+    pub events_dropped: AtomicU64,
 }
 
 /// The field manager of the status.
 pub(super) const FIELD_MANAGER: &str = "osproxy-directives";
-const CALLS_AT_ONCE: usize = 16;
 const CALL_DEADLINE: Duration = Duration::from_secs(5);
-const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// Writes statuses and Events while this process leads.
 pub struct Reporter {
     client: Client,
+    answers: Arc<Answers>,
     api: ApiResource,
     recorder: Recorder,
     clock: Arc<dyn Clock>,
@@ -69,26 +75,35 @@ impl std::fmt::Debug for Reporter {
 
 struct Written {
     over_version: String,
+    /// Which version our write made of it.
+    version: String,
     status: Value,
 }
 
 /// One status to write.
 struct Job {
     resource: Arc<Resource>,
+    /// The version to write over: any other one is refused, also that of a later object of the same name.
+    version: String,
     status: DiagnosticsDirectiveStatus,
     event: Option<Transition>,
 }
 
 enum Done {
-    Written(Box<Job>),
-    Gone,
-    Failed,
+    /// And the version that was made by it.
+    Written(Box<Job>, String),
+    Failed(Reach),
 }
 
 impl Reporter {
     /// A reporter that signs its Events as `instance`.
     #[must_use]
-    pub fn new(client: Client, instance: &str, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        client: Client,
+        answers: Arc<Answers>,
+        instance: &str,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let source = Source {
             controller: FIELD_MANAGER.to_owned(),
             instance: Some(instance.to_owned()),
@@ -96,6 +111,7 @@ impl Reporter {
         Self {
             recorder: Recorder::new(client.clone(), source),
             client,
+            answers,
             api: ApiResource::erase::<DiagnosticsDirective>(&()),
             clock,
             tally: Arc::default(),
@@ -111,13 +127,17 @@ impl Reporter {
 
     /// Reports the latest of `reports`, until its sender is gone.
     pub async fn run(mut self, mut reports: channel::Receiver<Option<Arc<Report>>>) {
+        let (mut postbox, letters) = Postbox::new(Arc::clone(&self.clock), Arc::clone(&self.tally));
+        let post = deliver(self.recorder.clone(), letters, Arc::clone(&self.tally));
+        let mut post = pin!(post);
         let mut latest: Option<Arc<Report>> = None;
         let mut waiting: BTreeSet<Id> = BTreeSet::new();
         let mut under_way: BTreeSet<Id> = BTreeSet::new();
         let mut calls = FuturesUnordered::new();
-        let mut retry: Option<BTreeSet<Id>> = None;
+        let mut trouble = Trouble::default();
+        let mut wait = Box::pin(sleep(Duration::ZERO));
         loop {
-            while calls.len() < CALLS_AT_ONCE
+            while calls.len() < trouble.window()
                 && let Some(report) = &latest
             {
                 let Some(id) = waiting.iter().find(|id| !under_way.contains(id)).cloned() else {
@@ -144,14 +164,22 @@ impl Reporter {
                 Some((id, done)) = calls.next(), if !calls.is_empty() => {
                     under_way.remove(&id);
                     match done {
-                        Done::Written(job) => self.remember(&job),
-                        Done::Gone => {}
-                        Done::Failed => { retry.get_or_insert_default().insert(id); }
+                        Done::Written(job, version) => {
+                            trouble.written();
+                            self.remember(&job, version);
+                            if let Some(event) = job.event {
+                                postbox.put(job.resource, event);
+                            }
+                        }
+                        Done::Failed(reach) => {
+                            if let Some(pause) = trouble.failed(id, reach, &mut waiting) {
+                                wait.set(sleep(pause.max(self.answers.patience())));
+                            }
+                        }
                     }
                 }
-                () = tokio::time::sleep(RETRY_AFTER), if retry.is_some() => {
-                    waiting.extend(retry.take().unwrap_or_default());
-                }
+                () = &mut wait, if trouble.waits() => waiting.extend(trouble.over()),
+                () = &mut post => {}
             }
         }
     }
@@ -162,11 +190,13 @@ impl Reporter {
         let verdict = report.plan.verdicts.get(id)?;
         let now_secs = Moment::now(&*self.clock).wall_secs();
         let mut resource = Arc::clone(resource);
+        let mut version = resource.resource_version.clone();
         match self.written.get(&resource.uid) {
             // The watch has not shown our own write yet: what we wrote is what stands there.
             Some(written) if written.over_version == resource.resource_version => {
                 let mut shown = Resource::clone(&resource);
                 shown.status = written.status.clone();
+                version.clone_from(&written.version);
                 resource = Arc::new(shown);
             }
             Some(_) => {
@@ -181,6 +211,7 @@ impl Reporter {
         let event = transition(&resource, &status, report.outcome);
         Some(Job {
             resource,
+            version,
             status,
             event,
         })
@@ -193,10 +224,11 @@ impl Reporter {
         }
     }
 
-    fn remember(&mut self, job: &Job) {
+    fn remember(&mut self, job: &Job, version: String) {
         if let Ok(status) = serde_json::to_value(&job.status) {
             let written = Written {
                 over_version: job.resource.resource_version.clone(),
+                version,
                 status,
             };
             self.written.insert(job.resource.uid.clone(), written);
@@ -209,41 +241,39 @@ impl Reporter {
         let body = json!({
             "apiVersion": self.api.api_version,
             "kind": self.api.kind,
-            // The uid keeps the status of one incarnation off the next one of the same name.
-            "metadata": { "name": id.name, "uid": job.resource.uid },
+            // A uid would not keep it off the next object of the same name: the API server ignores it in the status of a custom
+            // resource. The version does.
+            "metadata": { "name": id.name, "resourceVersion": job.version },
             "status": job.status,
         });
-        let (recorder, tally) = (self.recorder.clone(), Arc::clone(&self.tally));
+        let tally = Arc::clone(&self.tally);
         async move {
             let params = PatchParams::apply(FIELD_MANAGER).force();
             let patch = Patch::Apply(&body);
             let call = api.patch_status(&id.name, &params, &patch);
-            match tokio::time::timeout(CALL_DEADLINE, call).await {
-                Ok(Ok(_)) => {
+            let (reach, reason) = match timeout(CALL_DEADLINE, call).await {
+                Ok(Ok(object)) => {
                     tally.statuses.fetch_add(1, Ordering::Relaxed);
-                    if let Some(event) = &job.event {
-                        send(&recorder, &tally, &job.resource, event).await;
-                    }
-                    (id, Done::Written(Box::new(job)))
+                    let version = object.metadata.resource_version.unwrap_or_default();
+                    return (id, Done::Written(Box::new(job), version));
                 }
-                // Deleted meanwhile, or deleted and created again: there is nobody to tell.
+                // Deleted, created again or changed meanwhile: the watch will say so. Until it does, it may as well be that the
+                // server only seems to say so.
                 Ok(Err(kube::Error::Api(status)))
                     if status.is_not_found() || status.is_conflict() =>
                 {
-                    debug!(id = %id, "Gone before its status was written");
-                    (id, Done::Gone)
+                    debug!(id = %id, "Gone before its status was written, or changed just then");
+                    return (id, Done::Failed(Reach::Resource));
                 }
-                failed => {
-                    tally.status_failures.fetch_add(1, Ordering::Relaxed);
-                    let reason = match failed {
-                        Ok(Err(kube::Error::Api(status))) => status.reason.clone(),
-                        Ok(_) => "Unavailable".to_owned(),
-                        Err(_) => "Timeout".to_owned(),
-                    };
-                    warn!(id = %id, reason, "Cannot write a status; tries again");
-                    (id, Done::Failed)
+                Ok(Err(kube::Error::Api(status))) => {
+                    (Reach::of_code(status.code), status.reason.clone())
                 }
-            }
+                Ok(Err(_)) => (Reach::Server, "Unavailable".to_owned()),
+                Err(_) => (Reach::Server, "Timeout".to_owned()),
+            };
+            tally.status_failures.fetch_add(1, Ordering::Relaxed);
+            warn!(id = %id, reason, "Cannot write a status; tries again");
+            (id, Done::Failed(reach))
         }
     }
 }
@@ -265,40 +295,4 @@ fn news<'r>(before: Option<&'r Report>, report: &'r Report) -> impl Iterator<Ite
         });
         (!known).then(|| id.clone())
     })
-}
-
-/// Sends an Event. Nothing depends on it, so a failure is only counted out.
-async fn send(recorder: &Recorder, tally: &ReportTally, resource: &Resource, event: &Transition) {
-    let api = ApiResource::erase::<DiagnosticsDirective>(&());
-    let regarding = k8s_openapi::api::core::v1::ObjectReference {
-        api_version: Some(api.api_version),
-        kind: Some(api.kind),
-        namespace: Some(resource.id.namespace.clone()),
-        name: Some(resource.id.name.clone()),
-        uid: Some(resource.uid.clone()),
-        resource_version: Some(resource.resource_version.clone()),
-        ..Default::default()
-    };
-    let mut note = event.note.clone();
-    // The API takes 1 kB of note, and cutting must not split a character.
-    while note.len() > 1_000 {
-        note.pop();
-    }
-    let event = Event {
-        type_: if event.warning {
-            EventType::Warning
-        } else {
-            EventType::Normal
-        },
-        reason: event.reason.to_owned(),
-        note: Some(note),
-        action: event.reason.to_owned(),
-        secondary: None,
-    };
-    let call = tokio::time::timeout(CALL_DEADLINE, recorder.publish(&event, &regarding));
-    if let Ok(Ok(())) = call.await {
-        tally.events.fetch_add(1, Ordering::Relaxed);
-    } else {
-        debug!(id = %resource.id, "An Event was not taken");
-    }
 }

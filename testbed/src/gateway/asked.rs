@@ -27,7 +27,7 @@ pub struct Asked {
     pub authorization: String,
     /// What it sent.
     pub body: String,
-    /// The status of the answer that the client was given; none while there is none, and where it never got one.
+    /// The status of the answer; none while there is none. A client that has gone meanwhile never got it.
     pub status: Option<u16>,
 }
 
@@ -120,10 +120,13 @@ fn decoded(text: &str) -> String {
             .then(|| std::str::from_utf8(after.get(..2)?).ok())
             .flatten()
             .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        (rest, _) = match escaped {
-            Some(byte) => (&after[2..], bytes.push(byte)),
-            None => (after, bytes.push(if first == b'+' { b' ' } else { first })),
+        rest = if escaped.is_some() {
+            &after[2..]
+        } else {
+            after
         };
+        let plain = if first == b'+' { b' ' } else { first };
+        bytes.push(escaped.unwrap_or(plain));
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -28,7 +28,18 @@ pub(super) enum Push {
 }
 
 /// Sees one request through. An error closes the client's connection, and that is its only use.
+///
+/// It goes on when its client has gone: what was sent may arrive, however late.
 pub(super) async fn serve(
+    shared: Arc<Shared>,
+    upstream: Client,
+    request: Request<Incoming>,
+) -> io::Result<Response<Outgoing>> {
+    let exchange = tokio::spawn(exchange(shared, upstream, request));
+    exchange.await.map_err(io::Error::other)?
+}
+
+async fn exchange(
     shared: Arc<Shared>,
     upstream: Client,
     request: Request<Incoming>,

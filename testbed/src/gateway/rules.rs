@@ -15,6 +15,7 @@ use super::{Asked, lock};
 
 type About = Box<dyn Fn(&Asked) -> bool + Send + Sync>;
 type Run = Mutex<Box<dyn FnMut() + Send>>;
+type Bodies = Mutex<Box<dyn FnMut(Vec<u8>) -> Vec<u8> + Send>>;
 type Events = Mutex<Box<dyn FnMut(Value) -> Vec<Value> + Send>>;
 
 /// A rule that is being written: what it is about, and then what happens, in the order in which it is named. See
@@ -40,7 +41,7 @@ pub(super) enum Act {
     Answered(Run),
     LoseAnswer,
     Header(HeaderName, HeaderValue),
-    Body(Mutex<Box<dyn FnMut(Vec<u8>) -> Vec<u8> + Send>>),
+    Body(Bodies),
     CutAfter(usize),
 }
 

@@ -7,6 +7,7 @@
 
 mod chart;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -342,27 +343,33 @@ async fn create_namespace(plane: &ControlPlane, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Applies manifests, each where it says that it belongs, and else in `namespace`.
 async fn apply(plane: &ControlPlane, namespace: &str, manifests: &[Value]) -> Result<()> {
-    if manifests.is_empty() {
-        return Ok(());
+    let home = |manifest: &Value| {
+        let own = manifest.pointer("/metadata/namespace");
+        own.and_then(Value::as_str).unwrap_or(namespace).to_owned()
+    };
+    // kubectl takes one namespace at a time.
+    let mut places: BTreeMap<String, Vec<&Value>> = BTreeMap::new();
+    for manifest in manifests {
+        places.entry(home(manifest)).or_default().push(manifest);
     }
-    let list = json!({ "apiVersion": "v1", "kind": "List", "items": manifests }).to_string();
     let manager = format!("--field-manager={FIELD_MANAGER}");
-    let args = [
-        "apply",
-        "--server-side",
-        "--force-conflicts",
-        &manager,
-        "-n",
-        namespace,
-        "-f",
-        "-",
-    ];
-    plane
-        .kubectl_with_input(&args, &list)
-        .await?
-        .success()
-        .map(drop)
+    for (place, items) in &places {
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string();
+        let args = [
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            &manager,
+            "-n",
+            place,
+            "-f",
+            "-",
+        ];
+        plane.kubectl_with_input(&args, &list).await?.success()?;
+    }
+    Ok(())
 }
 
 async fn established(plane: &ControlPlane, definitions: &[Value]) -> Result<()> {
