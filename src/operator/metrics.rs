@@ -54,6 +54,8 @@ pub struct Metrics {
     statuses: Counter,
     status_failures: Counter,
     events: Counter,
+    /// 1 while certificates or a password for etcd have changed to something that cannot be used.
+    pub files_refused: Gauge,
     last: Mutex<Last>,
 }
 
@@ -227,6 +229,11 @@ impl Metrics {
             self.status_failures.clone(),
         );
         r.register("events", "Events sent", self.events.clone());
+        r.register(
+            "etcd_files_refused",
+            "Whether the files with certificates or a password for etcd hold something new that cannot be used",
+            self.files_refused.clone(),
+        );
         registry
     }
 }

@@ -26,7 +26,7 @@ use self::keys::{Answer, KeyStore, Write};
 use self::owner::Owner;
 use self::pacing::Pacing;
 use crate::document::{DatedEntry, Moment, Publication};
-use crate::etcd::{Fault, grant, revoke};
+use crate::etcd::Fault;
 
 pub use election::{Session, Term};
 pub use outcome::{Held, OnNoSpace, Outcome, Step, Tally, TermEnded};
@@ -156,9 +156,13 @@ impl<'t> Publisher<'t> {
             }
             Ok(Answer::Fenced { leading, state }) => {
                 self.tally.fenced += 1;
+                self.give_back(&write).await;
                 self.fenced(leading, state)
             }
-            Err(fault) if fault.is_certain() => Ok(self.failed(fault)),
+            Err(fault) if fault.is_certain() => {
+                self.give_back(&write).await;
+                Ok(self.failed(fault))
+            }
             Err(fault) => {
                 self.tally.failures += 1;
                 Err(TermEnded::AmbiguousWrite(fault))
@@ -219,7 +223,7 @@ impl<'t> Publisher<'t> {
                 lease,
                 ttl_secs,
             } = draft;
-            match grant(self.store.client(), self.store.deadline(), lease, ttl_secs).await {
+            match self.store.grant(lease, ttl_secs).await {
                 Ok(_) if self.is_outdated(now) => return Err(Fault::Timeout),
                 Ok(_) => return Ok(Write::Put { value, lease }),
                 Err(Fault::LeaseExists) => {}
@@ -262,6 +266,19 @@ impl<'t> Publisher<'t> {
         self.drop_replaced_leases().await;
     }
 
+    /// Revokes the lease of a document that was certainly not written and never will be, so that a write which is refused again and again leaves no lease
+    /// behind each time. Where that fails the lease lapses by itself.
+    async fn give_back(&self, write: &Write) {
+        if let Write::Put { lease, .. } = write
+            && let Err(fault) = self.store.revoke(*lease).await
+        {
+            debug!(
+                reason = fault.slug(),
+                "An unused lease was not revoked; it lapses by itself"
+            );
+        }
+    }
+
     /// Replaced leases hold no key and lapse by themselves. Only above a hundred of them are the oldest revoked, and only
     /// after a linearizable read has shown the document on another one: revoking a lease deletes what hangs on it.
     async fn drop_replaced_leases(&mut self) {
@@ -277,7 +294,7 @@ impl<'t> Publisher<'t> {
             let Some(oldest) = self.leases.pop_front().filter(|lease| *lease != hangs_on) else {
                 return;
             };
-            if let Err(fault) = revoke(self.store.client(), self.store.deadline(), oldest).await {
+            if let Err(fault) = self.store.revoke(oldest).await {
                 debug!(
                     reason = fault.slug(),
                     "A replaced lease was not revoked; it lapses by itself"

@@ -33,6 +33,8 @@ pub enum Held {
     NoSpace,
     /// A person paused the publishing.
     Paused,
+    /// etcd's own limit for a request is below the document's size.
+    TooLarge,
 }
 
 impl Held {
@@ -44,6 +46,7 @@ impl Held {
             Self::ForeignValue => "foreign_value",
             Self::NoSpace => Fault::NoSpace.slug(),
             Self::Paused => "paused",
+            Self::TooLarge => Fault::TooLarge.slug(),
         }
     }
 
@@ -55,6 +58,8 @@ impl Held {
             Self::ForeignValue => "ForeignValue",
             Self::NoSpace => "NoSpace",
             Self::Paused => "Paused",
+            // Beyond a limit, and whoever's limit it is, people can do the same about it.
+            Self::TooLarge => "DocumentFull",
         }
     }
 }
@@ -63,6 +68,7 @@ impl From<Fault> for Held {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::NoSpace => Self::NoSpace,
+            Fault::TooLarge => Self::TooLarge,
             other => Self::Etcd(other),
         }
     }
