@@ -48,8 +48,8 @@ lint: built ## Check format, lints, documentation, dependencies and generated fi
 		|| { echo '$(CRD) is not what the code says; `make crd` writes it anew' >&2; exit 1; }
 
 .PHONY: faults
-faults: servers ## Show what the store does about each fault, and the reference beside it
-	@hack/faults
+faults: servers old-servers ## Show what store and operator do about each fault, and the reference beside it (ONLY=name for one)
+	@hack/faults $(ONLY)
 
 .PHONY: soak
 soak: servers old-servers ## The long forms: fifty restarts of the operator, ten minutes of quiet at both ends

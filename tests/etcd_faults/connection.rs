@@ -127,7 +127,7 @@ async fn a_login_that_is_not_good_any_more_logs_in_anew() -> Result<()> {
     // Another password, in etcd and then in the file.
     root.user_change_password("operator", "neu").await?;
     let all = ["default/a", "default/b", "default/c"];
-    let what = "operator: a password that changes, from the file's change";
+    let what = "operator: a password that changes in its file";
     tokio::time::sleep(Duration::from_secs(5)).await;
     password.replace(&[("password", "neu")])?;
     published(&plane, &root, "c", &all, NOTICED, what).await?;
