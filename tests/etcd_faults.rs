@@ -16,6 +16,8 @@ mod connection;
 mod lease;
 #[path = "etcd_faults/outage.rs"]
 mod outage;
+#[path = "etcd_faults/recovery.rs"]
+mod recovery;
 #[path = "store/secure.rs"]
 mod secure;
 #[path = "etcd_faults/stage.rs"]

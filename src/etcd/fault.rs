@@ -37,6 +37,24 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Every one that there is.
+    pub const ALL: [Self; 14] = [
+        Self::Authentication,
+        Self::Compacted,
+        Self::Corrupt,
+        Self::LeaseNotFound,
+        Self::LeaseExists,
+        Self::NoSpace,
+        Self::NotSent,
+        Self::Options,
+        Self::PermissionDenied,
+        Self::Tls,
+        Self::TooLarge,
+        Self::Timeout,
+        Self::Unavailable,
+        Self::Other,
+    ];
+
     /// The stable slug that status, Events, metrics and logs share.
     #[must_use]
     pub fn slug(self) -> &'static str {
@@ -215,6 +233,15 @@ mod tests {
         ] {
             assert_eq!(Fault::of_status(code, text), fault, "{text}");
         }
+    }
+
+    #[test]
+    fn no_fault_is_left_out_of_their_list() {
+        let slugs: std::collections::BTreeSet<_> =
+            Fault::ALL.into_iter().map(Fault::slug).collect();
+        // Each has one line of this kind, which the compiler asks for.
+        let lines = include_str!("fault.rs").matches("=> \"etcd_").count();
+        assert_eq!(slugs.len(), lines);
     }
 
     #[test]

@@ -14,6 +14,10 @@ use super::plan::{Plan, Verdict};
 use super::publish::{KeyState, Outcome, Tally};
 use super::report::ReportTally;
 
+pub use page::page;
+
+mod page;
+
 /// The label of [`Metrics::resources`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct StateLabel {
@@ -237,3 +241,7 @@ impl Metrics {
         registry
     }
 }
+
+#[cfg(test)]
+#[path = "metrics/metrics_tests.rs"]
+mod tests;

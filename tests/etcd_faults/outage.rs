@@ -88,6 +88,7 @@ async fn a_lost_quorum_ends_the_term_writes_nothing_and_is_told() -> Result<()> 
     leads(replica, true, SOON).await?;
     line.apply(&directive("a", "1h")).await?;
     line.ids(&["default/a"]).await?;
+    line.state("a", "Active").await?;
     let leader = line.etcd.leader().await?;
     let others = [(leader + 1) % 3, (leader + 2) % 3];
     for member in others {
@@ -106,6 +107,9 @@ async fn a_lost_quorum_ends_the_term_writes_nothing_and_is_told() -> Result<()> 
     let applied = Stopwatch::start();
     is_unready(replica, "etcd_").await?;
     is_told(&line, "b").await?;
+    // What had its answer keeps it: as far as anybody knows the key still says so.
+    let answered = line.status("a").await?;
+    ensure!(answered["state"] == "Active", "{answered}");
     seen(
         "S6",
         "operator: quorum lost, until the status says so",

@@ -40,6 +40,8 @@ pub struct Publisher<'t> {
     term: &'t Term,
     on_no_space: OnNoSpace,
     state: KeyState,
+    /// Whether the watch has shown a revision below the one that is known here.
+    is_doubtful: bool,
     /// The document's revision as we left or found it: another one is somebody else's doing.
     ours: i64,
     /// Whether the owner [named us](Owner::is_named) when it last named anybody.
@@ -83,6 +85,7 @@ impl<'t> Publisher<'t> {
             ours: state.document_revision(),
             named,
             state,
+            is_doubtful: false,
             pacing: Pacing::default(),
             leases: VecDeque::new(),
             tally: Tally::default(),
@@ -102,11 +105,13 @@ impl<'t> Publisher<'t> {
         &self.state
     }
 
-    /// Takes in what the watch has seen, where that is newer than what is known here.
+    /// Takes in what the watch has seen, where that is newer than what is known here. What is older makes the next
+    /// [`publish`](Self::publish) look for itself.
     pub fn saw(&mut self, seen: &KeyState) {
         if seen.revision > self.state.revision {
             self.state = seen.clone();
         }
+        self.is_doubtful = seen.revision < self.state.revision;
     }
 
     /// Makes the key say `entries`, if it does not.
@@ -114,6 +119,11 @@ impl<'t> Publisher<'t> {
     /// # Errors
     /// [`TermEnded`] where this process must stop leading.
     pub async fn publish(&mut self, entries: &[DatedEntry]) -> Result<Step, TermEnded> {
+        if self.is_doubtful
+            && let Err(fault) = self.look_again().await
+        {
+            return Ok(self.failed(fault));
+        }
         self.remember_owner();
         let fence = match decide(self.standing(), entries) {
             Decision::Write(fence) => fence,
@@ -186,6 +196,23 @@ impl<'t> Publisher<'t> {
             .owner
             .is_named(self.named.load(Ordering::Relaxed), owner);
         self.named.store(named, Ordering::Relaxed);
+    }
+
+    /// Reads the keys. As a rule the watch was just a little behind our own write. But a restored etcd goes back for good, and its leader key may
+    /// have come back with it, so that nothing else ends this term: without a look the key would be taken for what it was before the restore.
+    async fn look_again(&mut self) -> Result<(), Fault> {
+        let state = self.store.read().await?;
+        if state.revision < self.state.revision {
+            warn!(
+                revision = state.revision,
+                known = self.state.revision,
+                "etcd has gone back: it was restored, or wiped"
+            );
+            self.ours = state.document_revision();
+        }
+        self.state = state;
+        self.is_doubtful = false;
+        Ok(())
     }
 
     async fn claim(&mut self, claim: &Claim) -> Result<Step, TermEnded> {

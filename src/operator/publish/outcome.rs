@@ -38,6 +38,12 @@ pub enum Held {
 }
 
 impl Held {
+    /// Every slug that there is.
+    pub fn slugs() -> impl Iterator<Item = &'static str> {
+        let ours = [Self::ForeignValue, Self::Paused].map(Self::slug);
+        Fault::ALL.into_iter().map(Fault::slug).chain(ours)
+    }
+
     /// The stable slug that metrics and logs share.
     #[must_use]
     pub fn slug(self) -> &'static str {
