@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use kube::core::DynamicObject;
 use serde_json::json;
 
@@ -37,7 +39,7 @@ fn resources(many: usize) -> Vec<Resource> {
         .collect()
 }
 
-fn series(exposition: &str) -> Vec<&str> {
+fn series(exposition: &str) -> BTreeSet<&str> {
     let lines = exposition.lines().filter(|line| !line.starts_with('#'));
     lines.filter_map(|line| line.split(' ').next()).collect()
 }
