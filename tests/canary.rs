@@ -9,7 +9,7 @@ mod authority;
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use authority::Secret;
@@ -18,6 +18,7 @@ use osproxy_core::{Clock, SystemClock};
 use osproxy_directives::EtcdDirectiveStore;
 use osproxy_directives::document::Accepted;
 use osproxy_directives::etcd::{ConnectOptions, Password};
+use osproxy_directives::operator::plan::{Limits, plan};
 use osproxy_observe::DirectiveStore;
 use serde_json::{Value, json};
 use support::{KEY, Line, SOON, directive, options};
@@ -176,7 +177,8 @@ struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -277,6 +279,6 @@ fn nothing_public_shows_a_value_in_its_debug() -> Result<()> {
     ensure!(resource.directive.is_ok(), "{:?}", resource.directive);
     is_clean("Resource", &shown(&resource))?;
     let second = 1_795_356_000;
-    let plan = osproxy_directives::operator::plan::plan(second, [&resource], &Default::default());
+    let plan = plan(second, [&resource], &Limits::default());
     is_clean("Plan", &shown(&plan))
 }

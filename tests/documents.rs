@@ -1,5 +1,10 @@
 //! The pages in `docs/` name tests as the proof of what they say: each of those has to be there.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test, its helpers included: without the files there is nothing to look at"
+)]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;

@@ -17,7 +17,8 @@ pub(crate) struct Connection {
     material: Arc<Material>,
     /// Which of the endpoints it speaks to; where none is named, to all of them by turns.
     member: Option<usize>,
-    client: Arc<OnceCell<Client>>,
+    /// Shared, because it is large.
+    client: Arc<OnceCell<Arc<Client>>>,
 }
 
 impl Connection {
@@ -80,9 +81,13 @@ impl Connection {
     ///
     /// # Errors
     /// The login's [`Fault`], or [`Fault::Options`].
-    pub(crate) async fn client(&self) -> Result<Client, Fault> {
+    pub(crate) async fn client(&self) -> Result<Arc<Client>, Fault> {
         self.client
-            .get_or_try_init(|| connect_to(&self.options, &self.material, self.member))
+            .get_or_try_init(|| async {
+                let connecting = connect_to(&self.options, &self.material, self.member);
+                // Boxed: it is made once, and would make the future of every call as large as itself.
+                Ok(Arc::new(Box::pin(connecting).await?))
+            })
             .await
             .cloned()
     }

@@ -57,7 +57,7 @@ impl Link {
     ///
     /// # Errors
     /// The call's [`Fault`], or the login's.
-    pub(crate) async fn call<T, F>(&self, call: impl FnOnce(Client) -> F) -> Result<T, Fault>
+    pub(crate) async fn call<T, F>(&self, call: impl FnOnce(Arc<Client>) -> F) -> Result<T, Fault>
     where
         F: Future<Output = Result<T, Fault>>,
     {

@@ -51,8 +51,8 @@ async fn a_client_certificate_that_rotates_is_taken_and_a_bad_one_is_not() -> Re
         secure.rotate(certificate, key)?;
         eventually("the refusal", NOTICED, async || {
             let log = replica.process().log_text()?;
-            let told = log.lines().filter(|line| line.contains("cannot be used"));
-            let last = told.last().context("no word of it")?;
+            let mut told = log.lines().filter(|line| line.contains("cannot be used"));
+            let last = told.next_back().context("no word of it")?;
             ensure!(last.contains(&format!(r#""reason":"{reason}"#)), "{last}");
             ensure!(metric(replica, "etcd_files_refused").await? == 1);
             Ok(())

@@ -179,12 +179,12 @@ async fn keep(
             return;
         };
         let asked_at = clock.now();
-        let mut refreshed = refresh(&store, lease, left.min(ONE_REFRESH)).await;
+        let mut answer = refresh(&store, lease, left.min(ONE_REFRESH)).await;
         refreshes = refreshes.wrapping_add(1);
-        if refreshed.is_ok() && refreshes.is_multiple_of(DOUBT_EVERY) {
-            refreshed = exists(&store, lease).await;
+        if answer.is_ok() && refreshes.is_multiple_of(DOUBT_EVERY) {
+            answer = exists(&store, lease).await;
         }
-        match refreshed {
+        match answer {
             Ok(()) => {
                 proven_at = asked_at;
                 let age = clock.now().saturating_duration_since(asked_at);
