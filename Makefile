@@ -6,6 +6,7 @@ export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/local/go/bin
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 CRD := crds/diagnosticsdirective.yaml
+METRICS := docs/metrics.md
 
 # A control plane is two busy processes for a few seconds. More than two tests at a time on two
 # cores only turn the waiting of one into the time-out of another.
@@ -46,10 +47,12 @@ lint: built ## Check format, lints, documentation, dependencies and generated fi
 	hack/deny
 	@$(TARGET)/debug/osproxy-directives crd | diff --unified $(CRD) - \
 		|| { echo '$(CRD) is not what the code says; `make crd` writes it anew' >&2; exit 1; }
+	@$(TARGET)/debug/osproxy-directives metrics | diff --unified $(METRICS) - \
+		|| { echo '$(METRICS) is not what the code says; `make metrics` writes it anew' >&2; exit 1; }
 
 .PHONY: faults
-faults: servers ## Show what store and operator do about each fault, and the reference beside it
-	@hack/faults
+faults: servers old-servers ## Show what store and operator do about each fault, and the reference beside it (ONLY=name for one)
+	@hack/faults $(ONLY)
 
 .PHONY: soak
 soak: servers old-servers ## The long forms: fifty restarts of the operator, ten minutes of quiet at both ends
@@ -71,6 +74,11 @@ crd: built ## Write the CustomResourceDefinition from its Rust type
 	@$(TARGET)/debug/osproxy-directives crd > $(CRD).new || { rm -f $(CRD).new; exit 1; }
 	@mv $(CRD).new $(CRD)
 	@cp $(CRD) charts/osproxy-directives/files/
+
+.PHONY: metrics
+metrics: built ## Write the page about the operator's metrics from its registry
+	@$(TARGET)/debug/osproxy-directives metrics > $(METRICS).new || { rm -f $(METRICS).new; exit 1; }
+	@mv $(METRICS).new $(METRICS)
 
 .PHONY: model
 model: prerequisites ## Explore the model of the key within wide bounds, and its mutants

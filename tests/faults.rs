@@ -7,11 +7,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use bench::{Bench, KEY, clock, connected, disconnected, document, ids_are, ids_become, line};
+use bench::{Bench, KEY, clock, connected, disconnected, document, ids_are, ids_become};
 use etcd_client::{Permission, PermissionType, Txn, TxnOp};
 use osproxy_core::{Clock, SystemClock};
 use osproxy_directives::EtcdDirectiveStore;
 use stage::Stage;
+use table::line;
 use testbed::interpose::proto::{PbRangeResponse, PbWatchResponse};
 use testbed::interpose::{code, method};
 use testbed::{Cut, Direction, Etcd, EtcdOptions, eventually};
@@ -20,6 +21,8 @@ use testbed::{Cut, Direction, Etcd, EtcdOptions, eventually};
 mod bench;
 #[path = "faults/stage.rs"]
 mod stage;
+#[path = "support/faults.rs"]
+mod table;
 
 /// A broken connection: a back-off of at most 5 s, a connect, a read.
 const BROKEN: Duration = Duration::from_secs(10);

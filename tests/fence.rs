@@ -2,10 +2,8 @@
 
 mod support;
 
-use std::time::Duration;
-
 use anyhow::{Context, Result, ensure};
-use osproxy_directives::etcd::Keys;
+use osproxy_directives::etcd::{ConnectOptions, Keys};
 use osproxy_directives::operator::publish::fence::Fence;
 use osproxy_directives::operator::publish::keys::{Answer, KeyStore, Write};
 use support::{KEY, document};
@@ -33,11 +31,8 @@ impl Bench {
         let leader_revision = put("osproxy/directives/leader/1").await?;
         let owner_revision = put("osproxy/directives/owner").await?;
         let document_revision = put(KEY).await?;
-        let store = KeyStore::new(
-            etcd.client().await?,
-            Keys::new(KEY)?,
-            Duration::from_secs(5),
-        );
+        let options = ConnectOptions::new(etcd.endpoints());
+        let store = KeyStore::open(options, Keys::new(KEY)?).await?;
         let fence = Fence {
             leader_key: b"osproxy/directives/leader/1".to_vec(),
             leader_revision,

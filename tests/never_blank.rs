@@ -11,7 +11,7 @@ use anyhow::{Result, ensure};
 use osproxy_core::{Clock, SystemClock};
 use osproxy_directives::EtcdDirectiveStore;
 use osproxy_observe::DirectiveStore;
-use support::{Line, SOON, directive, store, traces};
+use support::{Line, SOON, Stopwatch, directive, seen, store, traces};
 use testbed::eventually;
 
 /// Looks at a store every 10 ms: it must never be empty, and the end of its one long directive must never move.
@@ -87,6 +87,7 @@ async fn rolling_restarts_of_two_replicas_blank_nothing_and_move_no_end() -> Res
     let sampler = Sampler::start(reader, end);
 
     for round in 0..rounds() {
+        let restarted = Stopwatch::start();
         let replica = line.operator.replica(round % 2);
         if round % 4 < 2 {
             replica.stop(Duration::from_secs(5)).await?;
@@ -102,6 +103,8 @@ async fn rolling_restarts_of_two_replicas_blank_nothing_and_move_no_end() -> Res
         line.operator.wait_ready().await?;
         line.ids(&["default/kept", &format!("default/{name}")])
             .await?;
+        let what = "a replica is stopped or killed, a change meanwhile";
+        seen("L4", what, SOON, &restarted)?;
         line.delete(&name).await?;
     }
     line.ids(&["default/kept"]).await?;

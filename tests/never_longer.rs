@@ -35,6 +35,12 @@ fn is_on_time(late_ms: i64) -> Result<()> {
     Ok(())
 }
 
+/// Writes the fault's line of the table; an end is late by half a second at most.
+fn told(number: &str, what: &str, late_ms: i64) {
+    let late = Duration::from_millis(u64::try_from(late_ms).unwrap_or_default());
+    support::faults::line(number, what, Duration::from_millis(500), late, "");
+}
+
 #[tokio::test]
 async fn with_the_operator_killed_a_directive_ends_in_every_store_and_leaves_etcd_within_its_lease()
 -> Result<()> {
@@ -56,7 +62,9 @@ async fn with_the_operator_killed(etcd: EtcdOptions) -> Result<()> {
     line.operator.replica(0).kill()?;
     ensure!(traces(&early, SystemClock.now()), "it is on until then");
     let late = store(&line.etcd, Arc::new(SystemClock)).await?;
-    is_on_time(ends(&early, &SystemClock, end).await?)?;
+    let late_by = ends(&early, &SystemClock, end).await?;
+    is_on_time(late_by)?;
+    told("L8", "the operator is gone, an end late by", late_by);
     is_on_time(ends(&late, &SystemClock, end).await?)?;
     // etcd looks for ended leases every half second, and gives one at least twice its election timeout.
     eventually("the key to be gone", Duration::from_secs(6), async || {
@@ -114,7 +122,13 @@ async fn the_lease_is_stretched(options: EtcdOptions) -> Result<()> {
     ensure!(traces(&reader, SystemClock.now()));
     tokio::time::sleep(Duration::from_secs((end - 3).saturating_sub(now_secs()))).await;
     etcd.member(etcd.leader().await?).kill()?;
-    is_on_time(ends(&reader, &SystemClock, end).await?)?;
+    let late = ends(&reader, &SystemClock, end).await?;
+    is_on_time(late)?;
+    told(
+        "L3",
+        "a lease stretched by a new leader of etcd, late by",
+        late,
+    );
     eventually("a leader", SOON, async || etcd.leader().await).await?;
     let stretched = eventually("the key past its end", SOON, async || {
         // One member is dead: a client may pick it.

@@ -8,7 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use osproxy_core::{Clock, SystemClock};
 use serde_json::{Value, json};
-use support::{Line, SOON, condition, directive, now_secs, options, store, traces};
+use support::{
+    Line, SOON, Stopwatch, condition, directive, now_secs, options, seen, store, traces,
+};
 use testbed::{EtcdOptions, eventually};
 
 /// An etcd that is full after a few megabytes, and what fills it.
@@ -58,7 +60,10 @@ async fn a_full_etcd_takes_an_emptied_plan_and_a_smaller_one_is_said_to_be_stuck
     // A smaller one is stuck, and says so on every resource that waits for it.
     line.delete("long").await?;
     line.apply(&directive("waits", "1h")).await?;
+    let applied = Stopwatch::start();
     let status = published(&line, "waits", "False/NoSpace").await?;
+    let what = "a full etcd, until the status says so";
+    seen("S2", what, Duration::from_secs(10), &applied)?;
     let ready = status["conditions"].as_array().context("conditions")?;
     let ready = ready
         .iter()
@@ -112,9 +117,11 @@ async fn a_full_etcd_is_recovered_from_without_a_restart() -> Result<()> {
         .success()?;
     line.etcd.etcdctl(&["defrag"]).await?.success()?;
     line.etcd.etcdctl(&["alarm", "disarm"]).await?.success()?;
+    let disarmed = Stopwatch::start();
     line.state("waits", "Active").await?;
     line.ids(&["default/waits"]).await?;
-    Ok(())
+    let what = "a full etcd has room again, until the key is right";
+    seen("S2", what, Duration::from_secs(15), &disarmed)
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use support::{
-    KEY, Line, SOON, Stopwatch, binary, directive, document, etcds, options, put_by_hand,
+    KEY, Line, SOON, Stopwatch, binary, directive, document, etcds, options, put_by_hand, seen,
 };
 use testbed::deadline::eventually;
 use testbed::process::Launch;
@@ -69,7 +69,8 @@ async fn a_leader_is_paused(etcd: EtcdOptions) -> Result<()> {
     line.delete("withdrawn").await?;
     let paused = Stopwatch::start();
     let after = line.ids(&["default/kept"]).await?.context("a document")?;
-    paused.within(Duration::from_secs(20), "the other one's publication")?;
+    let what = "a leader is paused, until the other one publishes";
+    seen("L1", what, Duration::from_secs(20), &paused)?;
     line.operator.replica(first).resume()?;
     line.operator.replica(first).wait_ready().await?;
     eventually("the former leader to notice", SOON, async || {
@@ -127,6 +128,7 @@ async fn two_releases_that_start_together_on_one_key_are_told_apart_and_one_of_t
         Operator::start(&plane, &etcd, options().release("one").namespace("one")),
         Operator::start(&plane, &etcd, options().release("two").namespace("two")),
     )?;
+    let started = Stopwatch::start();
     let owner = eventually("an owner", SOON, async || {
         let owner = etcd
             .etcdctl(&["get", "osproxy/directives/owner", "--print-value-only"])
@@ -155,7 +157,8 @@ async fn two_releases_that_start_together_on_one_key_are_told_apart_and_one_of_t
         Ok(())
     })
     .await?;
-    Ok(())
+    let what = "two releases on one key, until the other one says so";
+    seen("L11", what, SOON, &started)
 }
 
 #[tokio::test]

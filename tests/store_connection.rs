@@ -2,23 +2,26 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use authority::{Authority, Secret};
-use bench::{
-    Bench, KEY, SOON, clock, connected, disconnected, document, ids_are, ids_become, line,
-};
+use bench::{Bench, KEY, SOON, clock, connected, disconnected, document, ids_are, ids_become};
 use etcd_client::{Client, Permission, PermissionType};
 use osproxy_core::{Clock, SystemClock};
 use osproxy_directives::store::StoreBuilder;
 use osproxy_directives::{EtcdDirectiveStore, EtcdError};
 use rcgen::KeyPair;
-use testbed::ports::Port;
+use secure::Secure;
+use table::line;
 use testbed::{Cut, Direction, Etcd, EtcdOptions, FaultProxy, eventually};
 
 #[path = "store/authority.rs"]
 mod authority;
 #[path = "store/bench.rs"]
 mod bench;
+#[path = "store/secure.rs"]
+mod secure;
+#[path = "support/faults.rs"]
+mod table;
 
 /// A look at the files is at most 6 s away, and what is new is tried first.
 const NOTICED: Duration = Duration::from_secs(15);
@@ -26,7 +29,7 @@ const NOTICED: Duration = Duration::from_secs(15);
 #[tokio::test]
 async fn a_client_certificate_that_rotates_is_taken_and_a_bad_one_is_not() -> Result<()> {
     let mut secure = Secure::start().await?;
-    secure.put(&["a"]).await?;
+    secure.publish(&["a"]).await?;
     let store = secure.builder().instance("proxy-1").build().await?;
     ids_are(&store, &["a"])?;
     connected(&store, SOON).await?;
@@ -50,7 +53,7 @@ async fn a_client_certificate_that_rotates_is_taken_and_a_bad_one_is_not() -> Re
         .await?;
         ensure!(store.status().connected, "{:?}", store.status());
     }
-    secure.put(&["b"]).await?;
+    secure.publish(&["b"]).await?;
     ids_become(&store, &["b"]).await?;
     ensure!(
         store.status().counters.restarts == 0,
@@ -85,7 +88,7 @@ async fn a_client_certificate_that_rotates_is_taken_and_a_bad_one_is_not() -> Re
         Ok(())
     })
     .await?;
-    secure.put(&["c"]).await?;
+    secure.publish(&["c"]).await?;
     ids_become(&store, &["c"]).await?;
     ensure!(
         store.status().counters.restarts == 0,
@@ -285,67 +288,7 @@ async fn recovers(root: &mut Client, store: &EtcdDirectiveStore, id: &str) -> Re
     connected(store, SOON).await
 }
 
-/// An etcd that speaks TLS only, asks for client certificates, and is reached through a proxy.
-struct Secure {
-    _etcd: Etcd,
-    _own: Secret,
-    _port: Port,
-    way: FaultProxy,
-    authority: Authority,
-    secret: Secret,
-    files: [(&'static str, String); 3],
-    writer: Client,
-}
-
 impl Secure {
-    async fn start() -> Result<Self> {
-        let authority = Authority::new("ours")?;
-        let server = authority.identity("etcd")?;
-        let own = Secret::new(&[
-            ("ca", &authority.certificate),
-            ("cert", &server.certificate),
-            ("key", &server.key),
-        ])?;
-        let port = Port::claim()?;
-        let url = format!("https://{}", port.address());
-        let mut options = EtcdOptions::new()
-            .flag(format!("--listen-client-urls={url}"))
-            .flag(format!("--advertise-client-urls={url}"))
-            .flag("--client-cert-auth");
-        for (flag, file) in [
-            ("trusted-ca-file", "ca"),
-            ("cert-file", "cert"),
-            ("key-file", "key"),
-        ] {
-            options = options.flag(format!("--{flag}={}", own.path(file).display()));
-        }
-        let etcd = Etcd::start(options).await?;
-        let way = FaultProxy::start(&port.address().to_string()).await?;
-        let client = authority.identity("first")?;
-        let files = [
-            ("ca.crt", authority.certificate.clone()),
-            ("tls.crt", client.certificate.clone()),
-            ("tls.key", client.key.clone()),
-        ];
-        let tls = etcd_client::TlsOptions::new()
-            .ca_certificate(etcd_client::Certificate::from_pem(&authority.certificate))
-            .identity(etcd_client::Identity::from_pem(
-                client.certificate,
-                client.key,
-            ));
-        let options = etcd_client::ConnectOptions::new().with_tls(tls);
-        Ok(Self {
-            _etcd: etcd,
-            _own: own,
-            writer: Client::connect([&url], Some(options)).await?,
-            _port: port,
-            way,
-            authority,
-            secret: Secret::new(&files.each_ref().map(|(name, text)| (*name, text.as_str())))?,
-            files,
-        })
-    }
-
     fn builder(&self) -> StoreBuilder {
         self.builder_to(&self.way)
     }
@@ -357,27 +300,7 @@ impl Secure {
             .client_certificate(self.secret.path("tls.crt"), self.secret.path("tls.key"))
     }
 
-    fn rotate(&mut self, certificate: &str, key: &str) -> Result<()> {
-        certificate.clone_into(&mut self.files[1].1);
-        key.clone_into(&mut self.files[2].1);
-        self.replace()
-    }
-
-    fn replace(&mut self) -> Result<()> {
-        let files = self
-            .files
-            .each_ref()
-            .map(|(name, text)| (*name, text.as_str()));
-        self.secret.replace(&files)
-    }
-
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "the operator's fence is not what is tested here"
-    )]
-    async fn put(&mut self, ids: &[&str]) -> Result<()> {
-        let put = self.writer.put(KEY, document(ids, 600), None);
-        put.await.context("cannot write")?;
-        Ok(())
+    async fn publish(&mut self, ids: &[&str]) -> Result<()> {
+        self.put(KEY, document(ids, 600)).await
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 
-use crate::etcd::{ConnectOptions, Keys, Password, connect};
+use crate::etcd::{ConnectOptions, Keys, Password};
 use crate::operator::publish::keys::KeyStore;
 
 /// Where etcd is, and which key is meant.
@@ -102,11 +102,9 @@ impl EtcdArguments {
     /// Connects, for a command that exits.
     pub(super) async fn store(&self) -> anyhow::Result<KeyStore> {
         let keys = Keys::new(&self.etcd_directives_key)?;
-        let options = self.options()?;
-        let client = connect(&options)
+        KeyStore::open(self.options()?, keys)
             .await
-            .context("cannot use --etcd-endpoints")?;
-        Ok(KeyStore::new(client, keys, options.timings.unary_timeout))
+            .context("cannot use --etcd-endpoints")
     }
 }
 

@@ -4,6 +4,7 @@ mod adopt;
 mod crd;
 mod etcd;
 mod import;
+mod metrics;
 mod operator;
 mod validate;
 
@@ -25,6 +26,9 @@ enum Command {
     Adopt(adopt::Arguments),
     /// Print the custom resource definition as YAML.
     Crd,
+    /// Print the page about the operator's metrics, for docs/metrics.md.
+    #[command(hide = true)]
+    Metrics,
     /// Print the document at the key as resources.
     Import(import::Arguments),
     /// Run the operator: publish the DiagnosticsDirective resources of a cluster to etcd.
@@ -42,6 +46,7 @@ impl Cli {
         match self.command {
             Command::Adopt(arguments) => adopt::run(arguments).map(done),
             Command::Crd => crd::run().map(done),
+            Command::Metrics => metrics::run().map(done),
             Command::Import(arguments) => import::run(arguments).map(done),
             Command::Operator(arguments) => operator::run(arguments).map(done),
             Command::Validate(arguments) => validate::run(&arguments),

@@ -6,7 +6,11 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use osproxy_core::SystemClock;
+use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 
 use super::etcd::{EtcdArguments, block_on, release};
 use crate::operator::plan::Limits;
@@ -106,20 +110,98 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()>> {
     })
 }
 
+/// What a log line may come from at no level, whatever a person asks for: modules whose lines carry what goes over the wire, and with it
+/// selector values, passwords and tokens. `kube_client::client` logs each answer that it cannot decode, whole, as a warning.
+const SHOW_PAYLOADS: &[&str] = &[
+    "etcd_client",
+    "h2",
+    "hyper",
+    "hyper_util",
+    "kube_client::client",
+    "tonic",
+    "tower",
+];
+
 fn log(level: &str, format: LogFormat) -> anyhow::Result<()> {
-    // The frames that h2, hyper and tonic would trace carry the document, and with it selector values; so does an answer that
-    // kube's client cannot read, which it logs as a whole.
-    let filter = format!(
-        "{level},h2=off,hyper=off,hyper_util=off,tonic=off,tower=off,rustls=warn,kube_client=off,kube_runtime=error"
-    );
-    let filter = EnvFilter::try_new(filter)
-        .context("--log-level is neither a level nor a list of directives")?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match format {
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-        LogFormat::Text => builder.init(),
+    tracing::subscriber::set_global_default(subscriber(level, format, std::io::stderr)?)
+        .context("cannot start to log")
+}
+
+fn subscriber<W>(level: &str, format: LogFormat, writer: W) -> anyhow::Result<impl Subscriber>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let asked = EnvFilter::try_new(format!(
+        "{level},rustls=warn,kube_client=warn,kube_runtime=error"
+    ))
+    .context("--log-level is neither a level nor a list of directives")?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let lines = match format {
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+        LogFormat::Text => lines.boxed(),
+    };
+    let allowed = filter_fn(|metadata| !shows_payloads(metadata.target()));
+    Ok(tracing_subscriber::registry().with(lines.with_filter(asked).with_filter(allowed)))
+}
+
+fn shows_payloads(target: &str) -> bool {
+    SHOW_PAYLOADS.iter().any(|module| {
+        target
+            .strip_prefix(module)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// Everything that is logged, in memory.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
-    Ok(())
+
+    #[test]
+    fn no_level_brings_back_the_lines_that_show_what_goes_over_the_wire() {
+        for format in [LogFormat::Json, LogFormat::Text] {
+            let lines = Lines::default();
+            let writer = lines.clone();
+            let level = "trace,h2=trace,h2::codec=trace,kube_client::client=trace,tonic=trace";
+            let subscriber = subscriber(level, format, move || writer.clone()).unwrap();
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::warn!(target: "kube_client::client", "canary, expected value");
+                tracing::trace!(target: "h2::codec::framed_write", "canary");
+                tracing::debug!(target: "h2", "canary");
+                tracing::error!(target: "tonic::transport", "canary");
+                tracing::debug!(target: "h2ologist", "another crate");
+                tracing::trace!(target: "osproxy_directives", "ours");
+            });
+            let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+            assert!(!text.contains("canary"), "{text}");
+            assert!(
+                text.contains("ours") && text.contains("another crate"),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_level_that_is_none_is_refused() {
+        let Err(error) = subscriber("info=loud", LogFormat::Text, io::stderr) else {
+            panic!("taken");
+        };
+        assert!(error.to_string().contains("--log-level"), "{error}");
+    }
 }

@@ -9,31 +9,21 @@ use tracing::warn;
 use super::material::Material;
 use super::{ConnectOptions, Fault};
 
-/// Makes a client, with what the files hold now. Without a login nothing is sent yet: whether anybody listens
+/// Makes a client with this material. Without a login nothing is sent yet: whether anybody listens
 /// shows at the first call.
 ///
 /// `require_leader` is on: a member cut off from its quorum otherwise serves a watch that stays mute (etcd-io/etcd#7247).
 /// The deadline of unary calls is [`within`]'s and not the client's, which would cut a waiting campaign as well.
 ///
+/// `member` is the position of the one endpoint to speak to; without one it is all of them by turns.
+///
 /// # Errors
 /// [`Fault::Options`] where the options cannot be used; the log says why, and so does [`ConnectOptions::check`]. Any
 /// other [`Fault`] is the login's.
-pub async fn connect(options: &ConnectOptions) -> Result<Client, Fault> {
-    let read = Material::read_aside(options.clone()).await;
-    let material = read.map_err(|bad| {
-        warn!(reason = bad.slug(), "cannot connect to etcd: {bad}");
-        Fault::Options
-    })?;
-    connect_with(options, &material).await
-}
-
-/// Makes a client with this material.
-///
-/// # Errors
-/// As [`connect`].
-pub(crate) async fn connect_with(
+pub(super) async fn connect_to(
     options: &ConnectOptions,
     material: &Material,
+    member: Option<usize>,
 ) -> Result<Client, Fault> {
     options.check_words().map_err(|bad| {
         warn!(reason = bad.slug(), "cannot connect to etcd: {bad}");
@@ -53,7 +43,11 @@ pub(crate) async fn connect_with(
     if let Some(tls) = tls(options, material) {
         etcd = etcd.with_tls(tls);
     }
-    let connecting = Client::connect(options.urls(), Some(etcd));
+    let mut urls = options.urls();
+    if let Some(member) = member {
+        urls = urls.into_iter().skip(member).take(1).collect();
+    }
+    let connecting = Client::connect(urls, Some(etcd));
     match tokio::time::timeout(timings.unary_timeout, connecting).await {
         Ok(Ok(client)) => Ok(client),
         Ok(Err(error @ Error::GRpcStatus(_))) => Err(Fault::of(&error)),

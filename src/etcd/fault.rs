@@ -6,10 +6,12 @@ use etcd_client::Error;
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Fault {
-    /// The credentials are not, or no longer, good: wrong, expired, or overtaken by a change of etcd's users.
+    /// The credentials are not, or no longer, good: wrong, missing, expired, overtaken by a change of etcd's users, or shown to an etcd that has none.
     Authentication,
     /// A revision that has been compacted.
     Compacted,
+    /// etcd has found its own data corrupt, and refuses everything until somebody has looked.
+    Corrupt,
     /// The lease is gone.
     LeaseNotFound,
     /// A lease of this id exists already.
@@ -35,12 +37,31 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Every one that there is.
+    pub const ALL: [Self; 14] = [
+        Self::Authentication,
+        Self::Compacted,
+        Self::Corrupt,
+        Self::LeaseNotFound,
+        Self::LeaseExists,
+        Self::NoSpace,
+        Self::NotSent,
+        Self::Options,
+        Self::PermissionDenied,
+        Self::Tls,
+        Self::TooLarge,
+        Self::Timeout,
+        Self::Unavailable,
+        Self::Other,
+    ];
+
     /// The stable slug that status, Events, metrics and logs share.
     #[must_use]
     pub fn slug(self) -> &'static str {
         match self {
             Self::Authentication => "etcd_authentication",
             Self::Compacted => "etcd_compacted",
+            Self::Corrupt => "etcd_corrupt",
             Self::LeaseNotFound => "etcd_lease_not_found",
             Self::LeaseExists => "etcd_lease_exists",
             Self::NoSpace => "etcd_no_space",
@@ -61,6 +82,7 @@ impl Fault {
         match self {
             Self::Authentication
             | Self::Compacted
+            | Self::Corrupt
             | Self::LeaseNotFound
             | Self::LeaseExists
             | Self::NoSpace
@@ -96,6 +118,8 @@ impl Fault {
             ("revision of auth store is old", Fault::Authentication),
             ("user name is empty", Fault::Authentication),
             ("authentication failed", Fault::Authentication),
+            ("authentication is not enabled", Fault::Authentication),
+            ("corrupt cluster", Fault::Corrupt),
             ("permission denied", Fault::PermissionDenied),
             ("database space exceeded", Fault::NoSpace),
             ("lease already exists", Fault::LeaseExists),
@@ -132,6 +156,7 @@ impl std::fmt::Display for Fault {
         f.write_str(match self {
             Self::Authentication => "etcd does not take the credentials",
             Self::Compacted => "etcd has compacted the revision",
+            Self::Corrupt => "etcd has raised its alarm CORRUPT and refuses everything",
             Self::LeaseNotFound => "the lease is gone",
             Self::LeaseExists => "the lease exists already",
             Self::NoSpace => "etcd's storage is full (compact, defragment, then disarm the alarm)",
@@ -167,6 +192,12 @@ mod tests {
                 Fault::Authentication,
             ),
             (16, "etcdserver: invalid auth token", Fault::Authentication),
+            (
+                9,
+                "etcdserver: authentication is not enabled",
+                Fault::Authentication,
+            ),
+            (15, "etcdserver: corrupt cluster", Fault::Corrupt),
             (3, "etcdserver: user name is empty", Fault::Authentication),
             (7, "etcdserver: permission denied", Fault::PermissionDenied),
             (
@@ -202,6 +233,15 @@ mod tests {
         ] {
             assert_eq!(Fault::of_status(code, text), fault, "{text}");
         }
+    }
+
+    #[test]
+    fn no_fault_is_left_out_of_their_list() {
+        let slugs: std::collections::BTreeSet<_> =
+            Fault::ALL.into_iter().map(Fault::slug).collect();
+        // Each has one line of this kind, which the compiler asks for.
+        let lines = include_str!("fault.rs").matches("=> \"etcd_").count();
+        assert_eq!(slugs.len(), lines);
     }
 
     #[test]

@@ -4,24 +4,34 @@
 //! listening), so every unary call goes through [`within`], and the timeouts of [`Timings`] are always set.
 
 mod connect;
+#[cfg(any(feature = "store", feature = "operator"))]
+mod connection;
 mod fault;
 mod keys;
 mod lease;
+#[cfg(feature = "operator")]
+mod link;
 mod material;
 mod options;
-#[cfg(feature = "store")]
+#[cfg(any(feature = "store", feature = "operator"))]
 mod retry;
+#[cfg(any(feature = "store", feature = "operator"))]
+mod rotation;
 
-pub use connect::{connect, within};
+pub use connect::within;
 pub use fault::Fault;
 pub use keys::{BadKey, Keys};
 pub use lease::{grant, lease_reading, revoke};
 pub use material::{FileProblem, FileRole};
 pub use options::{BadOptions, ConnectOptions, Password, Timings};
 
-#[cfg(feature = "store")]
-pub(crate) use connect::connect_with;
+#[cfg(any(feature = "store", feature = "operator"))]
+pub(crate) use connection::Connection;
+#[cfg(feature = "operator")]
+pub(crate) use link::Link;
 #[cfg(feature = "store")]
 pub(crate) use material::Material;
-#[cfg(feature = "store")]
+#[cfg(any(feature = "store", feature = "operator"))]
 pub(crate) use retry::repeat;
+#[cfg(feature = "store")]
+pub(crate) use rotation::{Look, look};

@@ -41,7 +41,7 @@ where
         .unwrap_or(Err(Fault::Timeout))
 }
 
-const MOST_TRIES: usize = 3;
+pub(super) const MOST_TRIES: usize = 3;
 /// Full jitter, and short: what lasts longer is the caller's to wait for.
 const LONGEST_WAIT_MS: u64 = 100;
 

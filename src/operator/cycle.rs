@@ -13,6 +13,7 @@ use tracing::{info, warn};
 use super::answers::Answers;
 use super::metrics::Metrics;
 use super::observe::{Definition, Observed, Scope, observe};
+use super::outage::Outage;
 use super::plan::{Limits, Plan, plan};
 use super::publish::keys::KeyStore;
 use super::publish::owner::{Owner, Ownership};
@@ -22,7 +23,7 @@ use super::publish::{
 use super::report::{Announcer, Notice, Report, Reporter, Told};
 use super::{answers, identity, serve};
 use crate::document::Moment;
-use crate::etcd::{BadKey, ConnectOptions, Fault, Keys, connect};
+use crate::etcd::{BadKey, ConnectOptions, Fault, Keys};
 
 /// What an operator is started with.
 #[non_exhaustive]
@@ -93,8 +94,9 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StartError> {
     let keys = Keys::new(options.directives_key.clone())?;
-    let etcd = connect(&options.etcd).await.map_err(StartError::Etcd)?;
-    let store = KeyStore::new(etcd, keys, options.etcd.timings.unary_timeout);
+    let store = KeyStore::open(options.etcd, keys)
+        .await
+        .map_err(StartError::Etcd)?;
     // Reading and writing have a connection each: neither waits for what the other one was told to.
     let (reads, heard) = answers::client(&clock).await.map_err(StartError::Kube)?;
     let (writes, told_writer) = answers::client(&clock).await.map_err(StartError::Kube)?;
@@ -113,8 +115,25 @@ pub async fn run(
     let (see, seen) = channel::channel(Err(Fault::NotSent));
     tasks.spawn(store.clone().follow(see));
     let metrics = Arc::new(Metrics::default());
+    let counted = Arc::clone(&metrics);
+    let refused = move |refused: bool| {
+        counted.files_refused.set(i64::from(refused));
+    };
+    tasks.spawn(store.clone().follow_files(refused));
     let health = serve::Health::new(Arc::clone(&observed), Arc::clone(&heard), seen.clone());
     tasks.spawn(serve::serve(listener, health.clone(), Arc::clone(&metrics)));
+
+    let instance = identity::instance();
+    let outage = Outage {
+        client: writes.clone(),
+        answers: Arc::clone(&told_writer),
+        clock: Arc::clone(&clock),
+        limits: options.limits,
+        instance: instance.clone(),
+        observed: Arc::clone(&observed),
+        seen: seen.clone(),
+    };
+    tasks.spawn(outage.answer());
 
     let (stop, stopping) = channel::channel(false);
     let operator = Operator {
@@ -126,7 +145,7 @@ pub async fn run(
         clock,
         limits: options.limits,
         on_no_space: options.on_no_space,
-        instance: identity::instance(),
+        instance,
         observed,
         seen,
         named: AtomicBool::new(false),
@@ -300,7 +319,7 @@ impl Operator {
                     continue;
                 }
                 Ok(Step::Settled(outcome)) => {
-                    if let Outcome::Held(Held::Etcd(_) | Held::NoSpace) = outcome {
+                    if let Outcome::Held(Held::Etcd(_) | Held::NoSpace | Held::TooLarge) = outcome {
                         wait = wait.min(publisher.retry_after());
                     }
                     let news = told.news(outcome, publisher.tally(), publisher.state());

@@ -16,6 +16,10 @@ use super::plan::{Plan, Verdict};
 use super::publish::{KeyState, Outcome, Tally};
 use super::report::ReportTally;
 
+pub use page::page;
+
+mod page;
+
 /// The label of [`Metrics::resources`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct StateLabel {
@@ -61,6 +65,8 @@ pub struct Metrics {
     lists: Gauge,
     definition_outdated: Gauge,
     clock_ahead: Gauge,
+    /// 1 while certificates or a password for etcd have changed to something that cannot be used.
+    pub files_refused: Gauge,
     last: Mutex<Last>,
 }
 
@@ -262,6 +268,11 @@ impl Metrics {
             self.events_dropped.clone(),
         );
         self.register_observed(r);
+        r.register(
+            "etcd_files_refused",
+            "Whether the files with certificates or a password for etcd hold something new that cannot be used",
+            self.files_refused.clone(),
+        );
         registry
     }
 
@@ -288,3 +299,7 @@ impl Metrics {
         );
     }
 }
+
+#[cfg(test)]
+#[path = "metrics/metrics_tests.rs"]
+mod tests;

@@ -13,6 +13,7 @@ mod cycle;
 mod identity;
 pub mod metrics;
 pub mod observe;
+mod outage;
 pub mod plan;
 pub mod publish;
 pub mod report;

@@ -8,9 +8,8 @@ use tokio::runtime::Handle;
 
 use super::driver::Driver;
 use super::shared::Shared;
-use super::wire::Connection;
 use super::{EtcdDirectiveStore, EtcdError};
-use crate::etcd::{ConnectOptions, Keys, Material, Password, Timings};
+use crate::etcd::{ConnectOptions, Connection, Keys, Material, Password, Timings};
 
 /// Sets up an [`EtcdDirectiveStore`] that needs more than endpoints and a key.
 ///
@@ -133,7 +132,7 @@ impl StoreBuilder {
         }
         self.options.check_words()?;
         let material = Material::read_aside(self.options.clone()).await?;
-        let connection = Connection::new(Arc::new(self.options), material);
+        let connection = Connection::to_all(Arc::new(self.options), material);
         let shared = Arc::new(Shared::new(self.clock, self.instance));
         let mut driver = Driver::new(connection, &keys, Arc::clone(&shared));
         if !self.starts_empty {

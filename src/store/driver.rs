@@ -11,12 +11,11 @@ use tracing::{debug, info, warn};
 
 use super::holding::Holding;
 use super::protocol::{Happened, Header, Next, Pace, Protocol, Tell, Value};
-use super::rotation::{Look, look};
 use super::shared::Shared;
 use super::status::Counters;
-use super::wire::{Connection, message_of};
+use super::wire::message_of;
 use crate::document::{LeaseReading, Moment};
-use crate::etcd::{Fault, Keys};
+use crate::etcd::{Connection, Fault, Keys, Look, look};
 
 /// The store's task.
 pub(super) struct Driver {
@@ -140,7 +139,8 @@ impl Driver {
     /// Looks at the files in a while, if there are any.
     fn look_later(&mut self) {
         if self.connection.options().has_files() {
-            let looking = look(self.connection.clone(), Arc::clone(&self.key));
+            let (connection, key) = (self.connection.clone(), Arc::clone(&self.key));
+            let looking = async move { look(&connection, &key).await };
             self.looking = Some(Box::pin(looking));
         }
     }
@@ -229,7 +229,7 @@ impl Driver {
             Next::Drop(connection_too) => {
                 (self.watch, self.opening, self.read, self.lease) = (None, None, None, None);
                 if connection_too {
-                    self.connection.renew();
+                    self.connection = self.connection.next();
                 }
             }
             Next::Take {

@@ -14,7 +14,6 @@ mod decision;
 mod driver;
 mod holding;
 mod protocol;
-mod rotation;
 mod shared;
 mod status;
 mod wire;

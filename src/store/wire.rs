@@ -2,53 +2,22 @@
 
 use std::sync::Arc;
 
-use etcd_client::{Client, KeyValue, ResponseHeader, WatchOptions, WatchResponse, WatchStream};
-use tokio::sync::OnceCell;
+use etcd_client::{KeyValue, ResponseHeader, WatchOptions, WatchResponse, WatchStream};
 
 use super::protocol::{Event, Happened, Header, Message, Value};
 use crate::document::MAX_DOCUMENT_BYTES;
-use crate::etcd::{ConnectOptions, Fault, Material, connect_with, lease_reading, repeat, within};
+use crate::etcd::{Connection, Fault, lease_reading, repeat, within};
 
 /// A message may be this large: several revisions of the largest document catch up in one message, and what is larger
 /// than that is read instead.
 const MESSAGE_BYTES: usize = 4 * MAX_DOCUMENT_BYTES;
 
-/// A client that is made when it is first needed; clones share it. It is safe to repeat every call here, and
-/// each is repeated where another member may answer.
-#[derive(Clone)]
-pub(super) struct Connection {
-    options: Arc<ConnectOptions>,
-    /// What the files held when they were last found to work.
-    material: Arc<Material>,
-    client: Arc<OnceCell<Client>>,
-}
-
+/// What the store asks. It is safe to repeat every call here, and each is repeated where another member may answer.
 impl Connection {
-    pub(super) fn new(options: Arc<ConnectOptions>, material: Material) -> Self {
-        Self {
-            options,
-            material: Arc::new(material),
-            client: Arc::default(),
-        }
-    }
-
-    /// The same, from scratch: the next call connects.
-    pub(super) fn renew(&mut self) {
-        self.client = Arc::default();
-    }
-
-    pub(super) fn options(&self) -> &Arc<ConnectOptions> {
-        &self.options
-    }
-
-    pub(super) fn material(&self) -> &Material {
-        &self.material
-    }
-
     /// Reads the key; linearizably, as every read is that does not ask for less.
     pub(super) async fn read(self, key: Arc<str>) -> Result<(Header, Option<Value>), Fault> {
-        let deadline = self.options.timings.unary_timeout;
-        let answer = repeat(&self.options, || async {
+        let deadline = self.options().timings.unary_timeout;
+        let answer = repeat(self.options(), || async {
             let client = self.client().await?;
             let mut kv = client.kv_client().max_decoding_message_size(MESSAGE_BYTES);
             within(deadline, kv.get(&*key, None)).await
@@ -60,8 +29,8 @@ impl Connection {
 
     /// Asks how much is left of a lease.
     pub(super) async fn ask_lease(self, id: i64) -> Happened {
-        let deadline = self.options.timings.unary_timeout;
-        let answered = repeat(&self.options, || async {
+        let deadline = self.options().timings.unary_timeout;
+        let answered = repeat(self.options(), || async {
             let client = self.client().await?;
             lease_reading(&client, deadline, id).await
         });
@@ -74,8 +43,8 @@ impl Connection {
     /// Opens a watch of the key from a revision. Both halves of the stream stay together: without the sender
     /// etcd ends the watch.
     pub(super) async fn watch(self, key: Arc<str>, from: i64) -> Result<WatchStream, Fault> {
-        let deadline = self.options.timings.unary_timeout;
-        repeat(&self.options, || async {
+        let deadline = self.options().timings.unary_timeout;
+        repeat(self.options(), || async {
             let client = self.client().await?;
             let mut watch = client
                 .watch_client()
@@ -84,13 +53,6 @@ impl Connection {
             within(deadline, watch.watch(&*key, Some(options))).await
         })
         .await
-    }
-
-    async fn client(&self) -> Result<Client, Fault> {
-        self.client
-            .get_or_try_init(|| connect_with(&self.options, &self.material))
-            .await
-            .cloned()
     }
 }
 

@@ -11,9 +11,8 @@ use osproxy_observe::DirectiveStore;
 use testbed::interpose::Interposer;
 use testbed::{Cut, eventually};
 
-use super::bench::{
-    self, Bench, KEY, clock, connected, disconnected, ids_are, ids_become, line, seconds,
-};
+use super::bench::{self, Bench, KEY, clock, connected, disconnected, ids_are, ids_become};
+use super::table::{line, seconds};
 
 /// How long the reference is waited for at most, where ours may take longer.
 const PATIENCE: Duration = Duration::from_mins(1);

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use testbed::interpose::{Armed, Interposer, Rule, method};
 use testbed::{ControlPlane, Etcd, EtcdOptions, Operator, eventually};
 
-use super::support::{Line, SOON, directive, document, now_secs, options};
+use super::support::{Line, SOON, Stopwatch, directive, document, now_secs, options, seen};
 
 /// A release whose first replica speaks to etcd through an interposer, and a second one that does not.
 struct Rivals {
@@ -275,9 +275,12 @@ async fn a_write_whose_answer_is_lost_is_found_out_about_under_a_new_lease() -> 
     line.apply(&directive("withdrawn", "1h")).await?;
     line.ids(&["default/withdrawn"]).await?;
     lost.hit(1, SOON).await?;
+    let lost = Stopwatch::start();
     line.delete("withdrawn").await?;
     line.apply(&directive("kept", "1h")).await?;
     line.ids(&["default/kept"]).await?;
+    let what = "a write's answer is lost, until the next is published";
+    seen("L2", what, Duration::from_secs(15), &lost)?;
     let mut later = history(&line.etcd).await?;
     leads(&line.operator, false).await?;
     line.state("kept", "Active").await?;

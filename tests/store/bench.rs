@@ -136,16 +136,3 @@ pub async fn disconnected(store: &EtcdDirectiveStore, within: Duration) -> Resul
     })
     .await
 }
-
-/// One line of the table that `make faults` makes.
-pub fn line(number: &str, what: &str, bound: Duration, seen: Duration, reference: &str) {
-    println!(
-        "\nFAULT|{number}|{what}|{}|{}|{reference}",
-        seconds(bound),
-        seconds(seen)
-    );
-}
-
-pub fn seconds(duration: Duration) -> String {
-    format!("{:.2} s", duration.as_secs_f64())
-}

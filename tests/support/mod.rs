@@ -11,6 +11,8 @@
     reason = "each test binary compiles this file for itself and uses a part of it; it is a test, and no clock of the crate is in it"
 )]
 
+pub mod faults;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,7 +52,12 @@ impl Line {
     }
 
     pub async fn start_with(etcd: EtcdOptions, options: OperatorOptions) -> Result<Self> {
-        let (plane, etcd) = tokio::try_join!(ControlPlane::start(), Etcd::start(etcd))?;
+        Self::start_on(Etcd::start(etcd).await?, options).await
+    }
+
+    /// On an etcd that is there, for options that name the way to it.
+    pub async fn start_on(etcd: Etcd, options: OperatorOptions) -> Result<Self> {
+        let plane = ControlPlane::start().await?;
         let operator = Operator::start(&plane, &etcd, options).await?;
         operator.wait_ready().await?;
         Ok(Self {
@@ -290,6 +297,13 @@ impl Stopwatch {
         );
         Ok(())
     }
+}
+
+/// Fails where more than `bound` has passed, and writes the fault's line of the table otherwise.
+pub fn seen(number: &str, what: &str, bound: Duration, since: &Stopwatch) -> Result<()> {
+    since.within(bound, what)?;
+    faults::line(number, what, bound, since.elapsed(), "");
+    Ok(())
 }
 
 /// One condition of a status, as `True/Reason`.

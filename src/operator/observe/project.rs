@@ -22,7 +22,7 @@ impl fmt::Display for Id {
 }
 
 /// One `DiagnosticsDirective` as the operator keeps it: parsed once, and what it needs to report back.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, PartialEq)]
 pub struct Resource {
     /// What it is called.
     pub id: Id,
@@ -38,6 +38,20 @@ pub struct Resource {
     pub directive: Result<Directive, Refusal>,
     /// The status as it stands on the API server; `Null` where there is none.
     pub status: Value,
+}
+
+/// Without the status, whose `targetSummary` shows selector values.
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resource")
+            .field("id", &self.id)
+            .field("uid", &self.uid)
+            .field("generation", &self.generation)
+            .field("resource_version", &self.resource_version)
+            .field("created_secs", &self.created_secs)
+            .field("directive", &self.directive)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What an object of the API server is to the plan.

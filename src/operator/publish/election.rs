@@ -5,14 +5,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_client::Client;
 use osproxy_core::{Clock, Instant};
 use tokio::sync::watch as channel;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use super::keys::{KeyStore, back_off};
-use crate::etcd::{Fault, lease_reading, revoke, within};
+use crate::etcd::{Fault, within};
 
 /// How long the election lease lives without being refreshed, in seconds.
 const LEASE_SECS: i64 = 15;
@@ -20,6 +19,11 @@ const LEASE_SECS: i64 = 15;
 const REFRESH: Duration = Duration::from_secs(5);
 /// Without an answer for two thirds of the lease the leader gives up: it must not wait for the last moment to learn that it may have lost.
 const GIVE_UP: Duration = Duration::from_secs(10);
+/// How long one refresh waits for its answer: a member that hangs leaves time to ask another one.
+const ONE_REFRESH: Duration = Duration::from_secs(2);
+/// After so many refreshes etcd is asked for the lease in another way as well. A refresh may be confirmed although its lease was
+/// revoked meanwhile (etcd-io/etcd#20590): then nobody would tell a leader that its leader key is gone.
+const DOUBT_EVERY: u32 = 4;
 
 /// An election lease that is being kept alive.
 #[derive(Debug)]
@@ -46,15 +50,14 @@ impl Session {
     /// [`Fault`].
     pub async fn open(store: &KeyStore, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
         let granted_at = clock.now();
-        let lease = {
-            let mut leases = store.client().lease_client();
-            within(store.deadline(), leases.grant(LEASE_SECS, None))
-                .await?
-                .id()
-        };
+        let deadline = store.deadline();
+        let granted = store.link().call(|client| async move {
+            within(deadline, client.lease_client().grant(LEASE_SECS, None)).await
+        });
+        let lease = granted.await?.id();
         let (proof, proven) = channel::channel(true);
         let keeper = tokio::runtime::Handle::current().spawn(keep(
-            store.client().clone(),
+            store.clone(),
             lease,
             granted_at,
             clock,
@@ -67,7 +70,8 @@ impl Session {
         })
     }
 
-    /// Waits for its turn in the election. Others may lead for as long as they like.
+    /// Waits for its turn in the election. Others may lead for as long as they like. Where the connection is exchanged meanwhile it ends: who queues again, under
+    /// another lease, leaves no candidate key behind that nobody waits for.
     ///
     /// # Errors
     /// [`Fault`]; [`Fault::LeaseNotFound`] where the session ended first. The session has to be [closed](Session::close) then.
@@ -77,11 +81,15 @@ impl Session {
         instance: &str,
     ) -> Result<(Vec<u8>, i64), Fault> {
         // The call blocks on the server, so it has no deadline; the session's proof bounds it instead.
-        let mut election = store.client().election_client();
+        let connection = store.link().current();
+        let mut election = connection.client().await?.election_client();
         let campaign = election.campaign(store.keys().election(), instance, self.lease);
         let won = tokio::select! {
-            won = campaign => won.map_err(|error| Fault::of(&error))?,
+            won = campaign => won.map_err(|error| Fault::of(&error)).inspect_err(|fault| {
+                store.link().blame(&connection, *fault);
+            })?,
             () = self.lost() => return Err(Fault::LeaseNotFound),
+            () = store.link().exchanged(&connection) => return Err(Fault::Unavailable),
         };
         let leader = won.leader().ok_or(Fault::Other)?;
         Ok((leader.key().to_vec(), leader.rev()))
@@ -100,10 +108,10 @@ impl Session {
         self.keeper.abort();
         let mut failures = 0;
         loop {
-            let Err(fault) = revoke(store.client(), store.deadline(), self.lease).await else {
+            let Err(fault) = store.revoke(self.lease).await else {
                 return;
             };
-            if let Ok(reading) = lease_reading(store.client(), store.deadline(), self.lease).await
+            if let Ok(reading) = store.lease_reading(self.lease).await
                 && reading.remaining_secs < 0
             {
                 return;
@@ -155,13 +163,14 @@ impl Drop for Session {
 
 /// Refreshes the lease. What was sent means nothing; an answer with time left is the proof, as of when its question was sent.
 async fn keep(
-    client: Client,
+    store: KeyStore,
     lease: i64,
     granted_at: Instant,
     clock: Arc<dyn Clock>,
     proof: channel::Sender<bool>,
 ) {
     let mut proven_at = granted_at;
+    let mut refreshes: u32 = 0;
     loop {
         let since = clock.now().saturating_duration_since(proven_at);
         let Some(left) = GIVE_UP.checked_sub(since).filter(|left| !left.is_zero()) else {
@@ -170,7 +179,12 @@ async fn keep(
             return;
         };
         let asked_at = clock.now();
-        match within(left, refresh(&client, lease)).await {
+        let mut answer = refresh(&store, lease, left.min(ONE_REFRESH)).await;
+        refreshes = refreshes.wrapping_add(1);
+        if answer.is_ok() && refreshes.is_multiple_of(DOUBT_EVERY) {
+            answer = exists(&store, lease).await;
+        }
+        match answer {
             Ok(()) => {
                 proven_at = asked_at;
                 let age = clock.now().saturating_duration_since(asked_at);
@@ -188,6 +202,17 @@ async fn keep(
 
 /// One question, one answer, on a stream of its own: a stream that went mute is not asked twice. `keep_alive` itself sends the
 /// first question, waits for its answer, and fails where no time is left.
-async fn refresh(client: &Client, lease: i64) -> Result<(), etcd_client::Error> {
-    client.lease_client().keep_alive(lease).await.map(|_| ())
+async fn refresh(store: &KeyStore, lease: i64, deadline: Duration) -> Result<(), Fault> {
+    let refreshed = store.link().call(|client| async move {
+        within(deadline, client.lease_client().keep_alive(lease)).await
+    });
+    refreshed.await.map(drop)
+}
+
+/// Whether the lease is there; where nobody answers, the refresh before stands.
+async fn exists(store: &KeyStore, lease: i64) -> Result<(), Fault> {
+    match store.lease_reading(lease).await {
+        Ok(reading) if reading.remaining_secs < 0 => Err(Fault::LeaseNotFound),
+        _ => Ok(()),
+    }
 }

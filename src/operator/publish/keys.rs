@@ -3,20 +3,21 @@
 use std::time::Duration;
 
 use etcd_client::{
-    Client, Compare, CompareOp, GetResponse, KeyValue, PutOptions, Txn, TxnOp, TxnOpResponse,
-    TxnResponse, WatchOptions,
+    Compare, CompareOp, GetResponse, KeyValue, PutOptions, Txn, TxnOp, TxnOpResponse, TxnResponse,
+    WatchOptions,
 };
 use tokio::sync::watch as channel;
 use tracing::{info, warn};
 
 use super::fence::{Adoption, Claim, Fence, Guard};
 use super::{KeyState, Owner, Stored};
-use crate::etcd::{Fault, Keys, within};
+use crate::document::LeaseReading;
+use crate::etcd::{self, ConnectOptions, Connection, Fault, Keys, Link, repeat, within};
 
-/// etcd, the keys in it, and the deadline of each call.
+/// The way to etcd, the keys in it, and the deadline of each call. Clones share the connection.
 #[derive(Clone)]
 pub struct KeyStore {
-    client: Client,
+    link: Link,
     keys: Keys,
     deadline: Duration,
 }
@@ -71,20 +72,22 @@ pub enum Answer {
 }
 
 impl KeyStore {
-    /// A store over a connected client.
-    #[must_use]
-    pub fn new(client: Client, keys: Keys, deadline: Duration) -> Self {
-        Self {
-            client,
+    /// A store with what the files of `options` hold now. Nothing is sent yet: whether anybody listens shows at the first call.
+    ///
+    /// # Errors
+    /// [`Fault::Options`] where the options cannot be used; the log says why, and so does [`ConnectOptions::check`].
+    pub async fn open(options: ConnectOptions, keys: Keys) -> Result<Self, Fault> {
+        let deadline = options.timings.unary_timeout;
+        Ok(Self {
+            link: Link::open(options).await?,
             keys,
             deadline,
-        }
+        })
     }
 
-    /// The client.
-    #[must_use]
-    pub fn client(&self) -> &Client {
-        &self.client
+    /// The connection in use.
+    pub(crate) fn link(&self) -> &Link {
+        &self.link
     }
 
     /// The keys.
@@ -104,8 +107,42 @@ impl KeyStore {
     /// # Errors
     /// [`Fault`].
     pub async fn read(&self) -> Result<KeyState, Fault> {
-        let answer = self.transact(Txn::new().and_then(self.gets())).await?;
-        key_state(&answer, 0)
+        let options = self.link.options();
+        let read = || self.transact(Txn::new().and_then(self.gets()));
+        key_state(&repeat(&options, read).await?, 0)
+    }
+
+    /// As [`etcd::grant`].
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub(super) async fn grant(&self, id: i64, ttl_secs: i64) -> Result<i64, Fault> {
+        let deadline = self.deadline;
+        self.link
+            .call(|client| async move { etcd::grant(&client, deadline, id, ttl_secs).await })
+            .await
+    }
+
+    /// As [`etcd::revoke`].
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub(super) async fn revoke(&self, id: i64) -> Result<(), Fault> {
+        let deadline = self.deadline;
+        self.link
+            .call(|client| async move { etcd::revoke(&client, deadline, id).await })
+            .await
+    }
+
+    /// As [`etcd::lease_reading`].
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub(super) async fn lease_reading(&self, id: i64) -> Result<LeaseReading, Fault> {
+        let deadline = self.deadline;
+        self.link
+            .call(|client| async move { etcd::lease_reading(&client, deadline, id).await })
+            .await
     }
 
     /// **The** write of the document: one transaction behind the fence.
@@ -151,10 +188,10 @@ impl KeyStore {
     pub async fn follow(self, seen: channel::Sender<Result<KeyState, Fault>>) {
         let mut failures = 0;
         loop {
-            let fault = match self.follow_once(&seen, &mut failures).await {
-                Ok(()) => continue,
-                Err(fault) => fault,
-            };
+            let connection = self.link.current();
+            let followed = self.follow_once(&connection, &seen, &mut failures).await;
+            let Err(fault) = followed else { continue };
+            self.link.blame(&connection, fault);
             if seen.send_replace(Err(fault)) != Err(fault) {
                 warn!(reason = fault.slug(), "Lost sight of the keys");
             }
@@ -163,8 +200,16 @@ impl KeyStore {
         }
     }
 
+    /// Follows the files that the connection is made of, for ever. `refused` hears of each look whether they hold something new that cannot
+    /// be used.
+    pub async fn follow_files(self, refused: impl Fn(bool) + Send + Sync) {
+        let key = self.keys.document().to_owned();
+        self.link.follow_files(key, refused).await;
+    }
+
     async fn follow_once(
         &self,
+        connection: &Connection,
         seen: &channel::Sender<Result<KeyState, Fault>>,
         failures: &mut u32,
     ) -> Result<(), Fault> {
@@ -184,7 +229,7 @@ impl KeyStore {
         *failures = 0;
 
         let options = || Some(WatchOptions::new().with_start_revision(from));
-        let mut watches = self.client.watch_client();
+        let mut watches = connection.client().await?.watch_client();
         let watch = watches.watch(self.keys.document(), options());
         let mut events = within(self.deadline, watch).await?;
         for key in [self.keys.owner(), self.keys.paused()] {
@@ -198,6 +243,7 @@ impl KeyStore {
         loop {
             tokio::select! {
                 () = &mut again => return Ok(()),
+                () = self.link.exchanged(connection) => return Ok(()),
                 _ = heartbeat.tick() => {
                     if unanswered >= 2 {
                         return Err(Fault::Timeout);
@@ -256,7 +302,10 @@ impl KeyStore {
         reason = "the one place that sends transactions; each is built above, behind its guards"
     )]
     async fn transact(&self, txn: Txn) -> Result<TxnResponse, Fault> {
-        within(self.deadline, self.client.kv_client().txn(txn)).await
+        let deadline = self.deadline;
+        self.link
+            .call(|client| async move { within(deadline, client.kv_client().txn(txn)).await })
+            .await
     }
 
     fn gets(&self) -> [TxnOp; 3] {

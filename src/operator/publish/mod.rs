@@ -26,7 +26,7 @@ use self::keys::{Answer, KeyStore, Write};
 use self::owner::Owner;
 use self::pacing::Pacing;
 use crate::document::{DatedEntry, Moment, Publication};
-use crate::etcd::{Fault, grant, revoke};
+use crate::etcd::Fault;
 
 pub use election::{Session, Term};
 pub use outcome::{Held, OnNoSpace, Outcome, Step, Tally, TermEnded};
@@ -40,6 +40,8 @@ pub struct Publisher<'t> {
     term: &'t Term,
     on_no_space: OnNoSpace,
     state: KeyState,
+    /// Whether the watch has shown a revision below the one that is known here.
+    is_doubtful: bool,
     /// The document's revision as we left or found it: another one is somebody else's doing.
     ours: i64,
     /// Whether the owner [named us](Owner::is_named) when it last named anybody.
@@ -83,6 +85,7 @@ impl<'t> Publisher<'t> {
             ours: state.document_revision(),
             named,
             state,
+            is_doubtful: false,
             pacing: Pacing::default(),
             leases: VecDeque::new(),
             tally: Tally::default(),
@@ -102,11 +105,13 @@ impl<'t> Publisher<'t> {
         &self.state
     }
 
-    /// Takes in what the watch has seen, where that is newer than what is known here.
+    /// Takes in what the watch has seen, where that is newer than what is known here. What is older makes the next
+    /// [`publish`](Self::publish) look for itself.
     pub fn saw(&mut self, seen: &KeyState) {
         if seen.revision > self.state.revision {
             self.state = seen.clone();
         }
+        self.is_doubtful = seen.revision < self.state.revision;
     }
 
     /// Makes the key say `entries`, if it does not.
@@ -114,6 +119,11 @@ impl<'t> Publisher<'t> {
     /// # Errors
     /// [`TermEnded`] where this process must stop leading.
     pub async fn publish(&mut self, entries: &[DatedEntry]) -> Result<Step, TermEnded> {
+        if self.is_doubtful
+            && let Err(fault) = self.look_again().await
+        {
+            return Ok(self.failed(fault));
+        }
         self.remember_owner();
         let fence = match decide(self.standing(), entries) {
             Decision::Write(fence) => fence,
@@ -156,9 +166,13 @@ impl<'t> Publisher<'t> {
             }
             Ok(Answer::Fenced { leading, state }) => {
                 self.tally.fenced += 1;
+                self.give_back(&write).await;
                 self.fenced(leading, state)
             }
-            Err(fault) if fault.is_certain() => Ok(self.failed(fault)),
+            Err(fault) if fault.is_certain() => {
+                self.give_back(&write).await;
+                Ok(self.failed(fault))
+            }
             Err(fault) => {
                 self.tally.failures += 1;
                 Err(TermEnded::AmbiguousWrite(fault))
@@ -182,6 +196,23 @@ impl<'t> Publisher<'t> {
             .owner
             .is_named(self.named.load(Ordering::Relaxed), owner);
         self.named.store(named, Ordering::Relaxed);
+    }
+
+    /// Reads the keys. As a rule the watch was just a little behind our own write. But a restored etcd goes back for good, and its leader key may
+    /// have come back with it, so that nothing else ends this term: without a look the key would be taken for what it was before the restore.
+    async fn look_again(&mut self) -> Result<(), Fault> {
+        let state = self.store.read().await?;
+        if state.revision < self.state.revision {
+            warn!(
+                revision = state.revision,
+                known = self.state.revision,
+                "etcd has gone back: it was restored, or wiped"
+            );
+            self.ours = state.document_revision();
+        }
+        self.state = state;
+        self.is_doubtful = false;
+        Ok(())
     }
 
     async fn claim(&mut self, claim: &Claim) -> Result<Step, TermEnded> {
@@ -219,7 +250,7 @@ impl<'t> Publisher<'t> {
                 lease,
                 ttl_secs,
             } = draft;
-            match grant(self.store.client(), self.store.deadline(), lease, ttl_secs).await {
+            match self.store.grant(lease, ttl_secs).await {
                 Ok(_) if self.is_outdated(now) => return Err(Fault::Timeout),
                 Ok(_) => return Ok(Write::Put { value, lease }),
                 Err(Fault::LeaseExists) => {}
@@ -262,6 +293,19 @@ impl<'t> Publisher<'t> {
         self.drop_replaced_leases().await;
     }
 
+    /// Revokes the lease of a document that was certainly not written and never will be, so that a write which is refused again and again leaves no lease
+    /// behind each time. Where that fails the lease lapses by itself.
+    async fn give_back(&self, write: &Write) {
+        if let Write::Put { lease, .. } = write
+            && let Err(fault) = self.store.revoke(*lease).await
+        {
+            debug!(
+                reason = fault.slug(),
+                "An unused lease was not revoked; it lapses by itself"
+            );
+        }
+    }
+
     /// Replaced leases hold no key and lapse by themselves. Only above a hundred of them are the oldest revoked, and only
     /// after a linearizable read has shown the document on another one: revoking a lease deletes what hangs on it.
     async fn drop_replaced_leases(&mut self) {
@@ -277,7 +321,7 @@ impl<'t> Publisher<'t> {
             let Some(oldest) = self.leases.pop_front().filter(|lease| *lease != hangs_on) else {
                 return;
             };
-            if let Err(fault) = revoke(self.store.client(), self.store.deadline(), oldest).await {
+            if let Err(fault) = self.store.revoke(oldest).await {
                 debug!(
                     reason = fault.slug(),
                     "A replaced lease was not revoked; it lapses by itself"

@@ -33,9 +33,17 @@ pub enum Held {
     NoSpace,
     /// A person paused the publishing.
     Paused,
+    /// etcd's own limit for a request is below the document's size.
+    TooLarge,
 }
 
 impl Held {
+    /// Every slug that there is.
+    pub fn slugs() -> impl Iterator<Item = &'static str> {
+        let ours = [Self::ForeignValue, Self::Paused].map(Self::slug);
+        Fault::ALL.into_iter().map(Fault::slug).chain(ours)
+    }
+
     /// The stable slug that metrics and logs share.
     #[must_use]
     pub fn slug(self) -> &'static str {
@@ -44,6 +52,7 @@ impl Held {
             Self::ForeignValue => "foreign_value",
             Self::NoSpace => Fault::NoSpace.slug(),
             Self::Paused => "paused",
+            Self::TooLarge => Fault::TooLarge.slug(),
         }
     }
 
@@ -55,6 +64,8 @@ impl Held {
             Self::ForeignValue => "ForeignValue",
             Self::NoSpace => "NoSpace",
             Self::Paused => "Paused",
+            // Beyond a limit, and whoever's limit it is, people can do the same about it.
+            Self::TooLarge => "DocumentFull",
         }
     }
 }
@@ -63,6 +74,7 @@ impl From<Fault> for Held {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::NoSpace => Self::NoSpace,
+            Fault::TooLarge => Self::TooLarge,
             other => Self::Etcd(other),
         }
     }

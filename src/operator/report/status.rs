@@ -245,6 +245,9 @@ fn state(verdict: &Verdict, ready: bool) -> State {
 
 fn held_message(held: Held) -> String {
     match held {
+        Held::TooLarge => "etcd refuses the document as too large. Delete or suspend directives, lower the operator's --max-document-bytes below \
+             etcd's --max-request-bytes, or raise that; proxies keep what they have until it ends"
+            .to_owned(),
         Held::Etcd(fault) => format!("Not written: {fault}. The operator keeps trying; proxies keep what they have until it ends"),
         Held::ForeignValue => "The key holds a document that this release did not write. Look at it with `osproxy-directives import`, \
              then take the key over with `osproxy-directives adopt`"
