@@ -125,7 +125,7 @@ fn ask(many: usize, targets: Targets, request: &Request) -> Question {
     };
     let [ours, at_one, theirs] =
         medians([&mut || decide(&store), &mut || decide(&small), &mut || {
-            reference_answers(&set, black_box(&attrs), &id)
+            reference_answers(&set, black_box(&attrs), &id);
         }]);
     Question {
         ours,

@@ -18,6 +18,7 @@ use osproxy_core::{Clock, SystemClock};
 use osproxy_directives::EtcdDirectiveStore;
 use osproxy_directives::document::Accepted;
 use osproxy_directives::etcd::{ConnectOptions, Password};
+use osproxy_directives::operator::observe::{Projected, project};
 use osproxy_directives::operator::plan::{Limits, plan};
 use osproxy_observe::DirectiveStore;
 use serde_json::{Value, json};
@@ -274,11 +275,13 @@ fn nothing_public_shows_a_value_in_its_debug() -> Result<()> {
     object["metadata"]["uid"] = "u".into();
     object["metadata"]["creationTimestamp"] = "2026-11-22T14:00:00Z".into();
     object["status"] = json!({ "targetSummary": format!("tenant={TENANT}") });
-    let object = serde_json::from_value(object)?;
-    let resource = osproxy_directives::operator::observe::project(&object).context("a resource")?;
+    object["metadata"]["generation"] = 1.into();
+    let Projected::Present(resource) = project(object) else {
+        anyhow::bail!("no resource");
+    };
     ensure!(resource.directive.is_ok(), "{:?}", resource.directive);
     is_clean("Resource", &shown(&resource))?;
     let second = 1_795_356_000;
-    let plan = plan(second, [&resource], &Limits::default());
+    let plan = plan(second, [&*resource], &Limits::default());
     is_clean("Plan", &shown(&plan))
 }

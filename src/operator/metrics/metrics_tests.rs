@@ -1,10 +1,9 @@
 use std::collections::BTreeSet;
 
-use kube::core::DynamicObject;
 use serde_json::json;
 
 use super::*;
-use crate::operator::observe::{Resource, project};
+use crate::operator::observe::{Projected, Resource, project};
 use crate::operator::plan::{Limits, plan};
 use crate::operator::publish::Held;
 
@@ -26,15 +25,17 @@ fn resources(many: usize) -> Vec<Resource> {
             spec["match"] = json!([{ "key": "tenant", "value": format!("tenant-{n}") }]);
             spec["level"] = "Shape".into();
             spec["samplePerMille"] = 5.into();
-            let object: DynamicObject = serde_json::from_value(json!({
+            let object = json!({
                 "metadata": {
                     "namespace": format!("ns-{n}"), "name": format!("d-{kind}"), "uid": format!("{n}-{kind}"),
-                    "creationTimestamp": "2026-11-22T14:00:00Z",
+                    "generation": 1, "creationTimestamp": "2026-11-22T14:00:00Z",
                 },
                 "spec": spec,
-            }))
-            .unwrap();
-            project(&object).unwrap()
+            });
+            match project(object) {
+                Projected::Present(resource) => *resource,
+                other => panic!("{other:?}"),
+            }
         })
         .collect()
 }

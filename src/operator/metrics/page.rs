@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::{Metrics, ReasonLabel, STATES, StateLabel};
+use crate::operator::observe::Fault;
 use crate::operator::publish::Held;
 
 /// All metrics in Markdown.
@@ -49,6 +50,10 @@ fn with_every_series() -> Metrics {
     }
     for reason in Held::slugs() {
         metrics.held.get_or_create(&ReasonLabel { reason }).set(0);
+    }
+    for reason in Fault::ALL.map(Fault::slug) {
+        let label = ReasonLabel { reason };
+        metrics.kube_fault.get_or_create(&label).set(0);
     }
     metrics
 }
