@@ -81,6 +81,11 @@ async fn a_client_certificate_that_rotates_is_taken_and_a_bad_one_is_not() -> Re
         Ok(())
     })
     .await?;
+    // It is in use: at the next look there is nothing new to try.
+    let tried = secure.way.counts().accepted;
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let again = secure.way.counts().accepted - tried;
+    ensure!(again == 0, "{again} connections more");
     apply(&plane, "c").await?;
     ids(
         &secure.writer,
