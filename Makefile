@@ -8,9 +8,9 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 CRD := crds/diagnosticsdirective.yaml
 METRICS := docs/metrics.md
 
-# A control plane is two busy processes for a few seconds. More than two tests at a time on two
-# cores only turn the waiting of one into the time-out of another.
-export RUST_TEST_THREADS ?= 2
+# Most tests wait most of the time, but a control plane is two busy processes while it starts. More
+# than three tests at a time on two cores only turn the waiting of one into the time-out of another.
+export RUST_TEST_THREADS ?= 3
 
 # Always built together: cargo gives a dependency the features that the chosen packages ask for, and would
 # build the large ones anew for each other choice.
