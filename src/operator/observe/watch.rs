@@ -50,8 +50,9 @@ const RELIST_EVERY: Duration = Duration::from_mins(5);
 const DOUBT: Duration = Duration::from_secs(5);
 /// A watch that has lasted this long works.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
-/// After so many failures in a row to open a watch it is started over with a list.
-const FAILURES_BEFORE_RELIST: u32 = 4;
+/// A watch that broke is opened again where it was. After one failure to do so it is started over with a list: a server that was away may
+/// have come back from a backup, at versions that have caught up by now, and would never say what is gone.
+const FAILURES_BEFORE_RELIST: u32 = 1;
 const FIRST_BACK_OFF: Duration = Duration::from_millis(500);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(15);
 
