@@ -107,7 +107,7 @@ impl TermEnded {
     }
 }
 
-/// What one call of [`Publisher::publish`] came to.
+/// What one call of [`Publisher::publish`](super::Publisher::publish) came to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Step {
     /// This is how it stands.
