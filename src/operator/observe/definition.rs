@@ -35,8 +35,11 @@ impl Definition {
         static OURS: LazyLock<Value> =
             LazyLock::new(|| serde_json::to_value(DiagnosticsDirective::crd()).unwrap_or_default());
         let (ours, theirs) = (schema(&OURS), schema(theirs));
-        let part = |schema: &Value, name: &str| schema["properties"][name].clone();
-        if prunes(&part(ours, "spec"), &part(theirs, "spec")) {
+        let spec = |schema: &'static Value| &schema["properties"]["spec"];
+        let their_spec = &theirs["properties"]["spec"];
+        // A member that a schema does not name is kept as a whole where the level above it keeps what it does not know.
+        let kept_whole = !their_spec.is_object() && keeps(theirs);
+        if !kept_whole && prunes(spec(ours), their_spec) {
             Self::Prunes
         } else if lacks(ours, theirs) {
             Self::Older
@@ -58,9 +61,13 @@ fn schema(definition: &Value) -> &Value {
     )
 }
 
+/// Whether a level keeps members that it does not know.
+fn keeps(schema: &Value) -> bool {
+    schema[PRESERVES] == Value::Bool(true)
+}
+
 /// Whether some level keeps unknown members in ours and drops them in theirs.
 fn prunes(ours: &Value, theirs: &Value) -> bool {
-    let keeps = |schema: &Value| schema[PRESERVES] == Value::Bool(true);
     (keeps(ours) && !keeps(theirs))
         || levels(ours, theirs).any(|(_, ours, theirs)| theirs.is_object() && prunes(ours, theirs))
 }
@@ -93,6 +100,17 @@ mod tests {
 
     fn spec(definition: &mut Value) -> &mut Value {
         &mut definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    }
+
+    #[test]
+    fn one_that_keeps_everything_and_checks_nothing_drops_nothing() {
+        let mut loosened = shipped();
+        loosened["spec"]["versions"][0]["schema"]["openAPIV3Schema"] =
+            serde_json::json!({"type": "object", PRESERVES: true});
+        assert_eq!(Definition::judge(&loosened), Definition::Older);
+        let schema = &mut loosened["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        schema[PRESERVES] = false.into();
+        assert_eq!(Definition::judge(&loosened), Definition::Prunes);
     }
 
     #[test]
