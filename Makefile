@@ -8,9 +8,9 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 CRD := crds/diagnosticsdirective.yaml
 METRICS := docs/metrics.md
 
-# Most tests wait most of the time, but a control plane is two busy processes while it starts. More
-# than three tests at a time on two cores only turn the waiting of one into the time-out of another.
-export RUST_TEST_THREADS ?= 3
+# Most tests wait most of the time, but a control plane is two busy processes while it starts: many at a time
+# on two cores only turn the waiting of one into the time-out of another. hack/test runs two binaries at a time.
+export RUST_TEST_THREADS ?= 2
 
 # Always built together: cargo gives a dependency the features that the chosen packages ask for, and would
 # build the large ones anew for each other choice.
@@ -31,8 +31,8 @@ playground: programs ## Start the same system and leave it up until Ctrl-C
 	@$(TARGET)/debug/playground --operator $(TARGET)/debug/osproxy-directives --proxy $(TARGET)/debug/examples/proxy
 
 .PHONY: test
-test: servers old-servers instructions ## Run every test, against real servers
-	cargo test --workspace --no-fail-fast
+test: servers old-servers instructions ## Run every test, against real servers (ONLY=part-of-a-file's-name)
+	@hack/test $(ONLY)
 
 .PHONY: instructions
 instructions: prerequisites ## Count the instructions of a request, and hold them under their ceilings
