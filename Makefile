@@ -49,10 +49,19 @@ lint: built ## Check format, lints, documentation, dependencies and generated fi
 	cargo clippy --lib --no-default-features --features store -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps
 	hack/deny
+	hack/book
 	@$(TARGET)/debug/osproxy-directives crd | diff --unified $(CRD) - \
 		|| { echo '$(CRD) is not what the code says; `make crd` writes it anew' >&2; exit 1; }
 	@$(TARGET)/debug/osproxy-directives metrics | diff --unified $(METRICS) - \
 		|| { echo '$(METRICS) is not what the code says; `make metrics` writes it anew' >&2; exit 1; }
+
+.PHONY: book
+book: prerequisites ## Build the book in docs/, and follow its links
+	@hack/book
+
+.PHONY: reference
+reference: built ## Write the book's reference from the code
+	OSPROXY_WRITE_REFERENCE=1 cargo test --quiet --test book -- is_what_the
 
 .PHONY: faults
 faults: servers old-servers ## Show what store and operator do about each fault, and the reference beside it (ONLY=name for one)
