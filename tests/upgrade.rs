@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use osproxy_core::{Clock, EndpointKind, PartitionId, PrincipalId, RequestId, SystemClock};
@@ -291,18 +291,16 @@ async fn ends_on_time(line: &Line, readers: &Readers) -> Result<()> {
     line.apply(&manifest).await?;
     readers.both("brief", true).await?;
     let document = document(&line.etcd).await?.context("a document")?;
-    let end = SystemTime::UNIX_EPOCH + Duration::from_secs(document.end_secs("default/brief"));
+    let end = Duration::from_secs(document.end_secs("default/brief"));
+    let clock = || Duration::from_nanos(SystemClock.unix_nanos());
     let mut seen = [true; 2];
     while seen != [false; 2] {
-        let asked = SystemTime::now();
+        let asked = clock();
         let said = readers.trace("brief").await?;
         if asked < end {
-            ensure!(
-                said == [true; 2] || SystemTime::now() >= end,
-                "off before its end"
-            );
+            ensure!(said == [true; 2] || clock() >= end, "off before its end");
         } else {
-            let late = asked.duration_since(end)?;
+            let late = asked - end;
             ensure!(
                 late <= ON_TIME || said == [false; 2],
                 "{said:?}, {late:?} after its end"
