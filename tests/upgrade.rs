@@ -300,7 +300,7 @@ async fn ends_on_time(line: &Line, readers: &Readers) -> Result<()> {
         if asked < end {
             ensure!(said == [true; 2] || clock() >= end, "off before its end");
         } else {
-            let late = asked - end;
+            let late = asked.saturating_sub(end);
             ensure!(
                 late <= ON_TIME || said == [false; 2],
                 "{said:?}, {late:?} after its end"
