@@ -195,7 +195,7 @@ async fn with_namespaces_listed_the_rights_end_there() -> Result<()> {
     Ok(())
 }
 
-/// The ClusterRoles without those for people, which nothing binds.
+/// The operator's own roles, without those for people, which nothing binds.
 fn roles_of_the_operator(all: &[Value]) -> Vec<&Value> {
     let people = [":view", ":edit", ":unrestricted"];
     of_kind(all, "ClusterRole")

@@ -134,7 +134,7 @@ async fn every_example_of_values_is_admitted(plane: &ControlPlane) -> Result<()>
         let known: Vec<Value> = golden::manifests(&values)
             .await?
             .into_iter()
-            .filter(|manifest| is_of_kubernetes(manifest))
+            .filter(is_of_kubernetes)
             .collect();
         let list = json!({"apiVersion": "v1", "kind": "List", "items": known}).to_string();
         let apply = ["apply", "--server-side", "--dry-run=server", "-f", "-"];

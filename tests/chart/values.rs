@@ -67,7 +67,7 @@ async fn an_unknown_value_is_refused_at_every_depth() -> Result<()> {
 }
 
 #[tokio::test]
-async fn values_that_contradict_each_other_are_refused_with_a_sentence() -> Result<()> {
+async fn an_etcd_that_contradicts_itself_is_refused_with_a_sentence() -> Result<()> {
     let etcd = |endpoint: &str, more: Value| {
         let mut etcd = json!({"endpoints": [endpoint]});
         etcd.as_object_mut()
@@ -123,6 +123,15 @@ async fn values_that_contradict_each_other_are_refused_with_a_sentence() -> Resu
             ),
             "etcd.auth.usernameKey and etcd.auth.passwordKey name keys of the Secret",
         ),
+    ] {
+        refused(values, said).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn other_values_that_contradict_each_other_are_refused_likewise() -> Result<()> {
+    for (values, said) in [
         (
             json!({"podDisruptionBudget": {"minAvailable": 1, "maxUnavailable": 1}}),
             "podDisruptionBudget takes minAvailable or maxUnavailable, not both.",
