@@ -86,7 +86,7 @@ crd: built ## Write the CustomResourceDefinition from its Rust type
 	@cp $(CRD) charts/osproxy-directives/files/
 
 .PHONY: chart
-chart: built ## Write the chart's README and deploy/install.yaml from the chart
+chart: built ## Write the pages about the chart's values, and deploy/install.yaml
 	@hack/chart write
 
 .PHONY: schemas
