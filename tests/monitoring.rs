@@ -316,6 +316,7 @@ async fn the_right_alerts_fire_for_an_operator_in_trouble_and_none_for_a_healthy
 
     let mut cases = sights.cases();
     cases.extend(cases_of_edited_scrapes(&sights.healthy, &page)?);
+    cases.push(a_case_of_words(&sights.healthy, &rules)?);
     let fired: BTreeSet<&str> = cases.iter().flat_map(Case::fired).collect();
     let all = names(&rules);
     assert_eq!(
@@ -537,6 +538,15 @@ fn cases_of_edited_scrapes(healthy: &Scrape, page: &Page) -> Result<Vec<Case>> {
             .expect(33, &["OsproxyDirectivesStatusWritesFailing"]),
     );
     Ok(cases)
+}
+
+/// What an alert says to whoever it wakes: its template is filled in from the series of the moment.
+fn a_case_of_words(healthy: &Scrape, rules: &[Value]) -> Result<Case> {
+    let name = "OsproxyDirectivesNotPublished";
+    let rule = rules.iter().find(|rule| rule["alert"] == name);
+    let sick = healthy.with(r#"held{reason="etcd_tls"}"#, 1);
+    let case = Case::new("words").phase(healthy, 10).phase(&sick, 20);
+    Ok(case.says(20, rule.context("no such alert")?, "etcd_tls"))
 }
 
 // ---- Helpers -----------------------------------------------------------------------------------

@@ -54,6 +54,7 @@ pub(crate) struct Case {
     name: String,
     replicas: Vec<Vec<Phase>>,
     expected: Vec<(usize, BTreeSet<String>)>,
+    said: Vec<Value>,
 }
 
 #[derive(Clone, Debug)]
@@ -69,6 +70,7 @@ impl Case {
             name: name.to_owned(),
             replicas: vec![Vec::new()],
             expected: Vec::new(),
+            said: Vec::new(),
         }
     }
 
@@ -117,6 +119,21 @@ impl Case {
         self
     }
 
+    /// At this minute the alert of this rule fires with its own labels, and its description names this reason where it asks for one.
+    pub(crate) fn says(mut self, minute: usize, rule: &Value, reason: &str) -> Self {
+        let mut annotations = rule["annotations"].clone();
+        let description = annotations["description"].as_str().unwrap_or_default();
+        let (before, query) = description.split_once("{{ range query").unwrap_or_default();
+        let (_, after) = query.split_once("{{ end }}").unwrap_or_default();
+        annotations["description"] = format!("{before}{reason} {after}").into();
+        self.said.push(json!({
+            "eval_time": format!("{minute}m"),
+            "alertname": rule["alert"],
+            "exp_alerts": [{"exp_labels": rule["labels"], "exp_annotations": annotations}],
+        }));
+        self
+    }
+
     /// Every alert that fires at some time.
     pub(crate) fn fired(&self) -> impl Iterator<Item = &str> {
         self.expected
@@ -145,6 +162,7 @@ impl Case {
             "interval": "1m",
             "input_series": series.collect::<Vec<_>>(),
             "promql_expr_test": checks.collect::<Vec<_>>(),
+            "alert_rule_test": self.said,
         })
     }
 }
