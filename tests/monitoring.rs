@@ -249,9 +249,6 @@ async fn every_alert_has_a_runbook_and_every_runbook_an_alert() -> Result<()> {
             .context("no name")?
             .to_string_lossy()
             .into_owned();
-        if name == "README" {
-            continue;
-        }
         let text = fs::read_to_string(&path)?;
         ensure!(
             text.starts_with(&format!("# {name}\n")),
