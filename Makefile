@@ -31,7 +31,7 @@ playground: programs ## Start the same system and leave it up until Ctrl-C
 	@$(TARGET)/debug/playground --operator $(TARGET)/debug/osproxy-directives --proxy $(TARGET)/debug/examples/proxy
 
 .PHONY: test
-test: servers old-servers instructions ## Run every test, against real servers (ONLY=part-of-a-file's-name)
+test: servers old-servers test-tools instructions ## Run every test, against real servers (ONLY=part-of-a-file's-name)
 	@hack/test $(ONLY)
 
 .PHONY: instructions
@@ -79,6 +79,18 @@ scale: servers ## Ten thousand stores on a cluster of three that loses a member;
 	cargo bench --bench fleet
 	cargo bench --bench resources
 
+.PHONY: static
+static: prerequisites ## Build the static binary that the image carries
+	@hack/static
+
+.PHONY: image
+image: ## Build the image with the container engine that is here (IMAGE=name, ENGINE=podman, PLATFORM=linux/arm64)
+	@hack/image $(IMAGE)
+
+.PHONY: image-check
+image-check: servers ## Check the static binary on an empty root, and run the main job's test with it
+	@hack/image-check
+
 .PHONY: crd
 crd: built ## Write the CustomResourceDefinition from its Rust type
 	@$(TARGET)/debug/osproxy-directives crd > $(CRD).new || { rm -f $(CRD).new; exit 1; }
@@ -120,6 +132,11 @@ servers: built
 .PHONY: old-servers
 old-servers: built
 	@$(TARGET)/debug/servers etcd-3.5 etcd-3.6 > /dev/null
+
+# What looks at the chart beside Helm.
+.PHONY: test-tools
+test-tools: built
+	@$(TARGET)/debug/servers prometheus-0.313 > /dev/null
 
 .PHONY: built
 built: prerequisites
