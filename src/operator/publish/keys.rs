@@ -180,9 +180,10 @@ impl KeyStore {
         let guards = adoption.guards(&self.keys);
         let compares = guards.into_iter().map(compare).collect();
         let operation = TxnOp::put(self.keys.owner(), owner.to_bytes(), None);
-        // Whoever adopts does not lead. A leader's key stands below this one, so nothing does here, and the operator's role may ask.
-        self.guarded(self.keys.election().as_bytes(), compares, operation)
-            .await
+        // Whoever adopts does not lead. A leader's key begins with this one and goes on; so nothing stands here, and the
+        // operator's role may ask for it.
+        let nobody = format!("{}/", self.keys.election());
+        self.guarded(nobody.as_bytes(), compares, operation).await
     }
 
     /// Follows the keys for ever: reads them, watches them, and reads them again at every event and every 45 s (± a third), whatever the watch says. A
