@@ -14,6 +14,10 @@ use std::fmt::Write as _;
 
 use anyhow::{Context, Result, bail, ensure};
 use futures::future::try_join_all;
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{
+    Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams,
+};
 use serde_json::{Value, json};
 use support::{SOON, directive, options};
 use testbed::kube::Audited;
@@ -220,9 +224,9 @@ impl<'t> Installed<'t> {
     async fn publishes(&self, plane: &ControlPlane) -> Result<()> {
         let mut manifest = directive("one", "1h");
         manifest["metadata"]["namespace"] = Value::from(&*self.place);
-        let args = ["apply", "--server-side", "-f", "-"];
-        let input = manifest.to_string();
-        plane.kubectl_with_input(&args, &input).await?.success()?;
+        let directives = self.directives(plane);
+        let manifest = serde_json::from_value(manifest)?;
+        directives.create(&PostParams::default(), &manifest).await?;
         if let Some(Missing::Ready(word, published)) = self.missing {
             self.is_not_ready(word).await?;
             if published {
@@ -232,18 +236,10 @@ impl<'t> Installed<'t> {
         }
         self.operator.wait_ready().await?;
         for suspended in [false, true, false] {
-            let patch = json!({"spec": {"suspend": suspended}}).to_string();
-            let args = [
-                "patch",
-                "diag",
-                "one",
-                "-n",
-                &self.place,
-                "--type=merge",
-                "-p",
-                &patch,
-            ];
-            plane.kubectl(&args).await?.success()?;
+            let patch = Patch::Merge(json!({"spec": {"suspend": suspended}}));
+            directives
+                .patch("one", &PatchParams::default(), &patch)
+                .await?;
             self.at_the_key(!suspended).await?;
             if self.has(Missing::Status) {
                 let state = if suspended { "Suspended" } else { "Active" };
@@ -315,10 +311,8 @@ impl<'t> Installed<'t> {
             }
             Missing::Status => {
                 self.counts("status_write_failures_total 0", false).await?;
-                let args = ["get", "diag", "one", "-n", &self.place, "-o", "json"];
-                let one = plane.kubectl(&args).await?.success()?;
-                let one: Value = serde_json::from_str(&one)?;
-                ensure!(one.get("status").is_none(), "{one}");
+                let one = self.directives(plane).get("one").await?;
+                ensure!(one.data.get("status").is_none(), "{one:?}");
             }
             Missing::Event => {
                 self.counts("events_dropped_total 0", false).await?;
@@ -342,6 +336,12 @@ impl<'t> Installed<'t> {
         let refused: BTreeSet<Right> = refused.map(used).collect();
         assert_eq!(refused, without.into_iter().collect(), "{}", self.place);
         Ok(())
+    }
+
+    fn directives(&self, plane: &ControlPlane) -> Api<DynamicObject> {
+        let kind = GroupVersionKind::gvk("osproxy.io", "v1alpha1", "DiagnosticsDirective");
+        let resource = ApiResource::from_gvk_with_plural(&kind, "diagnosticsdirectives");
+        Api::namespaced_with(plane.client(), &self.place, &resource)
     }
 
     async fn is_not_ready(&self, word: &str) -> Result<()> {
@@ -394,9 +394,8 @@ impl<'t> Installed<'t> {
 
     async fn state(&self, plane: &ControlPlane, state: &str) -> Result<()> {
         eventually(&format!("{} to be {state}", self.place), SOON, async || {
-            let jsonpath = "jsonpath={.status.state}";
-            let args = ["get", "diag", "one", "-n", &self.place, "-o", jsonpath];
-            let is = plane.kubectl(&args).await?.success()?;
+            let one = self.directives(plane).get("one").await?;
+            let is = &one.data["status"]["state"];
             ensure!(is == state, "it is {is}");
             Ok(())
         })
@@ -420,9 +419,13 @@ fn used(asked: &Audited) -> Right {
 
 /// The operator's Events in a namespace.
 async fn events(plane: &ControlPlane, namespace: &str) -> Result<Vec<Value>> {
-    let args = ["get", "events.events.k8s.io", "-n", namespace, "-o", "json"];
-    let list: Value = serde_json::from_str(&plane.kubectl(&args).await?.success()?)?;
-    Ok(list["items"].as_array().cloned().unwrap_or_default())
+    let events: Api<Event> = Api::namespaced(plane.client(), namespace);
+    let list = events.list(&ListParams::default()).await?;
+    Ok(list
+        .items
+        .iter()
+        .map(serde_json::to_value)
+        .collect::<Result<_, _>>()?)
 }
 
 /// Takes a member out of the definition, as one of an earlier release would lack it.
