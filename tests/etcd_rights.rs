@@ -1,6 +1,11 @@
 //! Both ends of the key with exactly the rights that `osproxy-directives etcd-roles` prints, on an etcd with passwords and on one
 //! with client certificates; and what each role is refused, row by row, as docs/etcd-rights.md has it.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "what is written by hand here is what the operator has to put right"
+)]
+
 mod support;
 
 #[path = "store/authority.rs"]
