@@ -69,6 +69,14 @@ soak: servers old-servers ## The long forms: fifty restarts of the operator, ten
 	SOAK_RESTARTS=50 SOAK_QUIET_SECS=600 cargo test --test never_blank --test never_silent -- rolling quiet
 	OSPROXY_QUIET_SECS=600 cargo test --test faults -- --nocapture a_quiet_minute
 
+# `make test` runs on the default pin; this is the newest Kubernetes that the chart supports.
+SKEW := 1.37
+
+.PHONY: skew
+skew: servers old-servers ## Run every test on the newest Kubernetes, too (ONLY=part-of-a-file's-name)
+	@$(TARGET)/debug/servers kubernetes-$(SKEW) > /dev/null
+	@TESTBED_KUBERNETES=$(SKEW) hack/test $(ONLY)
+
 .PHONY: bench
 bench: servers instructions ## Measure, beside the reference
 	cargo bench --bench store
