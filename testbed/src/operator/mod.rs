@@ -27,7 +27,7 @@ use crate::scratch::Scratch;
 /// How long a replica may take to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 /// The chart of this repository.
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/osproxy-directives");
+pub(crate) const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/osproxy-directives");
 /// Who applied, for the API server.
 const FIELD_MANAGER: &str = "testbed";
 
