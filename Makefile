@@ -49,6 +49,7 @@ lint: built ## Check format, lints, documentation, dependencies and generated fi
 		|| { echo '$(CRD) is not what the code says; `make crd` writes it anew' >&2; exit 1; }
 	@$(TARGET)/debug/osproxy-directives metrics | diff --unified $(METRICS) - \
 		|| { echo '$(METRICS) is not what the code says; `make metrics` writes it anew' >&2; exit 1; }
+	@hack/chart lint
 
 .PHONY: faults
 faults: servers old-servers ## Show what store and operator do about each fault, and the reference beside it (ONLY=name for one)
@@ -74,6 +75,14 @@ crd: built ## Write the CustomResourceDefinition from its Rust type
 	@$(TARGET)/debug/osproxy-directives crd > $(CRD).new || { rm -f $(CRD).new; exit 1; }
 	@mv $(CRD).new $(CRD)
 	@cp $(CRD) charts/osproxy-directives/files/
+
+.PHONY: chart
+chart: built ## Write the chart's README and deploy/install.yaml from the chart
+	@hack/chart write
+
+.PHONY: schemas
+schemas: built ## Write the schemas that the chart is checked with from Kubernetes' own descriptions
+	@hack/chart schemas
 
 .PHONY: metrics
 metrics: built ## Write the page about the operator's metrics from its registry

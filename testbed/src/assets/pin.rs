@@ -43,7 +43,10 @@ impl Pin {
         let (required, version) = requirement(&module, first)
             .ok_or_else(|| anyhow!("{folder}/go.mod requires no version of {first}"))?;
         let linker_flags = linker_flags(required, version);
-        let name = folder.split('-').next().unwrap_or(folder).to_owned();
+        let name = folder
+            .rsplit_once('-')
+            .map_or(folder, |(name, _)| name)
+            .to_owned();
         let hash = short_hash(&[RECIPE, &module, &sums, &linker_flags]);
         Ok(Self {
             cache_key: format!("{name}-{version}-{hash}"),
@@ -218,7 +221,7 @@ mod tests {
         for entry in fs::read_dir(SERVERS).unwrap() {
             let folder = entry.unwrap().file_name().into_string().unwrap();
             let pin = Pin::read(&folder).unwrap();
-            let minor = folder.split_once('-').unwrap().1;
+            let minor = folder.rsplit_once('-').unwrap().1;
             assert!(
                 pin.version().starts_with(minor),
                 "{folder} pins {}",
