@@ -54,7 +54,7 @@ impl Node {
         })
     }
 
-    async fn create(&self, manifest: Value) -> Result<()> {
+    async fn create(&self, manifest: &Value) -> Result<()> {
         let args = ["create", "-f", "-"];
         let input = manifest.to_string();
         self.plane
@@ -85,13 +85,13 @@ impl Node {
     }
 
     /// Waits until something of a Pod is as it should be.
-    async fn becomes(&self, name: &str, pointer: &str, wanted: Value) -> Result<Value> {
+    async fn becomes(&self, name: &str, pointer: &str, wanted: &Value) -> Result<Value> {
         eventually(
             &format!("{pointer} of {name} to be {wanted}"),
             SOON,
             async || {
                 let pod = self.pod(name).await?;
-                ensure!(pod.pointer(pointer) == Some(&wanted), "{}", pod["status"]);
+                ensure!(pod.pointer(pointer) == Some(wanted), "{}", pod["status"]);
                 Ok(pod)
             },
         )
@@ -161,7 +161,7 @@ impl Answers {
 #[tokio::test]
 async fn a_pod_runs_with_its_files_its_token_and_its_probes() -> Result<()> {
     let node = Node::start().await?;
-    node.create(secret("horse")).await?;
+    node.create(&secret("horse")).await?;
     let probe = |path: &str| json!({ "httpGet": { "path": path, "port": "http" }, "periodSeconds": 1, "failureThreshold": 1 });
     let mut one = pod(
         "one",
@@ -179,7 +179,7 @@ async fn a_pod_runs_with_its_files_its_token_and_its_probes() -> Result<()> {
     one["spec"]["containers"][0]["livenessProbe"] = probe("/live");
     one["spec"]["containers"][0]["livenessProbe"]["failureThreshold"] = json!(3);
     one["spec"]["containers"][0]["livenessProbe"]["initialDelaySeconds"] = json!(5);
-    node.create(one).await?;
+    node.create(&one).await?;
 
     // Its arguments, its address, its file.
     let said = node.says("logs one", "it holds horse").await?;
@@ -243,7 +243,7 @@ async fn a_pod_runs_with_its_files_its_token_and_its_probes() -> Result<()> {
     // A failed liveness probe starts it anew.
     answers.live.store(false, Ordering::Relaxed);
     let restarts = "/status/containerStatuses/0/restartCount";
-    node.becomes("one", restarts, json!(1)).await?;
+    node.becomes("one", restarts, &json!(1)).await?;
     answers.live.store(true, Ordering::Relaxed);
     node.says("logs one --previous --tail=1", "asked to end")
         .await?;
@@ -263,22 +263,22 @@ async fn what_ends_and_what_cannot_start_says_so_and_nothing_is_left() -> Result
     let node = Node::start().await?;
     ensure!(node.kubelet.is_ready().await?, "the Node is not ready");
     let exit = |code: &str| json!({ "args": ["exit", code] });
-    node.create(pod("failed", "Never", exit("3"))).await?;
+    node.create(&pod("failed", "Never", exit("3"))).await?;
     let mut done = pod("done", "OnFailure", exit("0"));
     done["spec"]["initContainers"] =
         json!([{ "name": "first", "image": "program", "args": ["exit", "0"] }]);
-    node.create(done).await?;
-    node.create(pod("crashing", "Always", exit("4"))).await?;
+    node.create(&done).await?;
+    node.create(&pod("crashing", "Always", exit("4"))).await?;
     let mut no_key = exit("0");
     no_key["env"] =
         json!([{ "name": "KEY", "valueFrom": { "secretKeyRef": { "name": "none", "key": "k" } } }]);
-    node.create(pod("no-secret", "Always", no_key)).await?;
-    node.create(pod("no-image", "Always", json!({ "image": "stranger:1" })))
+    node.create(&pod("no-secret", "Always", no_key)).await?;
+    node.create(&pod("no-image", "Always", json!({ "image": "stranger:1" })))
         .await?;
     let mut elsewhere = pod("elsewhere", "Always", exit("0"));
     elsewhere["spec"]["nodeSelector"] = json!({ "kubernetes.io/os": "plan9" });
-    node.create(elsewhere).await?;
-    node.create(pod(
+    node.create(&elsewhere).await?;
+    node.create(&pod(
         "stays",
         "Always",
         json!({ "args": ["a", "b", "--file=/dev/null"] }),
@@ -287,14 +287,14 @@ async fn what_ends_and_what_cannot_start_says_so_and_nothing_is_left() -> Result
 
     let state = "/status/containerStatuses/0/state";
     let failed = node
-        .becomes("failed", "/status/phase", json!("Failed"))
+        .becomes("failed", "/status/phase", &json!("Failed"))
         .await?;
     assert_eq!(
         failed.pointer(&format!("{state}/terminated/exitCode")),
         Some(&json!(3))
     );
     node.says("logs failed", "exits with 3").await?;
-    node.becomes("done", "/status/phase", json!("Succeeded"))
+    node.becomes("done", "/status/phase", &json!("Succeeded"))
         .await?;
     node.says("logs done -c first", "exits with 0").await?;
     for (name, reason) in [
@@ -303,15 +303,15 @@ async fn what_ends_and_what_cannot_start_says_so_and_nothing_is_left() -> Result
         ("no-image", "ImagePullBackOff"),
     ] {
         let waiting = format!("{state}/waiting/reason");
-        node.becomes(name, &waiting, json!(reason)).await?;
+        node.becomes(name, &waiting, &json!(reason)).await?;
     }
     let pod = node
-        .becomes("elsewhere", "/status/phase", json!("Pending"))
+        .becomes("elsewhere", "/status/phase", &json!("Pending"))
         .await?;
     assert_eq!(pod.pointer("/status/podIP"), None);
 
     let stays = node
-        .becomes("stays", "/status/phase", json!("Running"))
+        .becomes("stays", "/status/phase", &json!("Running"))
         .await?;
     assert_eq!(ready(&stays), Some("True"));
     let pods = node.kubelet.pods();

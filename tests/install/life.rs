@@ -51,6 +51,8 @@ async fn a_release_lives_and_goes_without_losing_a_directive() -> Result<()> {
         ensure!(told.contains(said), "no `{said}`: {told}");
     }
 
+    the_service_is_the_operators(&cluster).await?;
+
     let reader = Reader::start(store);
     upgrades(&cluster, &mut etcd).await?;
     is_removed_and_comes_back(&cluster, &mut etcd).await?;
@@ -67,6 +69,23 @@ async fn installs(cluster: &Cluster, etcd: &Secure) -> Result<()> {
     took.within(READY_WITHIN, "helm install --wait")?;
     let ready = cluster.ready();
     ensure!(ready.len() == 2, "{ready:?}");
+    Ok(())
+}
+
+/// The Pod of the test is not behind the Service, and no budget counts it.
+async fn the_service_is_the_operators(cluster: &Cluster) -> Result<()> {
+    let line = format!("get service {RELEASE} -n {NAMESPACE} -o json");
+    let service: Value = serde_json::from_str(&cluster.kubectl(&line).await?)?;
+    let selector = service["spec"]["selector"].as_object();
+    let selector: Vec<String> = selector
+        .context("no selector")?
+        .iter()
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+        .collect();
+    let selector = selector.join(",");
+    let line = format!("get pods -n {NAMESPACE} -l {selector} -o name");
+    let pods = cluster.kubectl(&line).await?;
+    ensure!(pods.lines().count() == 2, "{pods}");
     Ok(())
 }
 

@@ -37,8 +37,8 @@ async fn the_page_holds_word_for_word() -> Result<()> {
     for command in &commands {
         let variable = command.split_once('=').map(|(name, _)| name);
         match variable {
-            Some("ETCD") => declared.push_str(&format!("ETCD={plain}\n")),
-            Some("ETCD_TLS") => declared.push_str(&format!("ETCD_TLS={tls}\n")),
+            Some("ETCD") => declared += &format!("ETCD={plain}\n"),
+            Some("ETCD_TLS") => declared += &format!("ETCD_TLS={tls}\n"),
             _ => {
                 let typed = person.types(&format!("{declared}{command}")).await;
                 said.push_str(&typed.with_context(|| format!("$ {command}"))?);
@@ -52,7 +52,10 @@ async fn the_page_holds_word_for_word() -> Result<()> {
         ("uninstalled", 1),
     ] {
         let seen = said.matches(what).count();
-        ensure!(seen >= times, "`{what}` {seen} times, and not {times}:\n{said}");
+        ensure!(
+            seen >= times,
+            "`{what}` {seen} times, and not {times}:\n{said}"
+        );
     }
     Ok(())
 }

@@ -182,8 +182,8 @@ fn swap(directory: &Path, files: &Files) -> Result<bool> {
 
 /// The first part of each path: what a link in the volume's directory is for.
 fn tops(files: &Files) -> impl Iterator<Item = &str> {
-    let first = |path: &'_ String| path.split('/').next().map_or(0, str::len);
-    files.keys().map(move |path| &path[..first(path)])
+    let paths = files.keys().map(String::as_str);
+    paths.map(|path| path.split('/').next().unwrap_or(path))
 }
 
 fn holds(data: &Path, files: &Files) -> Result<bool> {

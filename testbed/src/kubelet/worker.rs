@@ -61,15 +61,15 @@ impl Worker {
         let uid = pod.metadata.uid.clone().context("a Pod without a uid")?;
         let spec = pod.spec.clone().context("a Pod without a spec")?;
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-        let units = |list: &[Container], reason| {
-            let list = list.iter().cloned();
-            list.map(|container| Unit::new(container, reason)).collect()
-        };
         let inits = spec.init_containers.as_deref().unwrap_or_default();
         let reason = if inits.is_empty() {
             "ContainerCreating"
         } else {
             "PodInitializing"
+        };
+        let fresh = |list: &[Container]| {
+            let list = list.iter().cloned();
+            list.map(|container| Unit::new(container, reason)).collect()
         };
         Ok(Self {
             directory: shared.scratch.directory(&format!("pods/{uid}"))?,
@@ -79,8 +79,8 @@ impl Worker {
             renewals: 0,
             mounted: false,
             next_sync: Instant::now(),
-            inits: units(inits, reason),
-            units: units(&spec.containers, reason),
+            inits: fresh(inits),
+            units: fresh(&spec.containers),
             events: Events::default(),
             complaints: BTreeMap::new(),
             started: now(),

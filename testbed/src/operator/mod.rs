@@ -1,9 +1,9 @@
 //! The operator as the chart would run it: its manifests applied, its binary as a process.
 //!
-//! There is no kubelet, so each replica is a process on this machine. It gets the arguments and
-//! the environment of the container that the chart renders, and one thing more: `KUBECONFIG`,
-//! whose token is the ServiceAccount's, in place of the files that a Pod finds mounted. So a right that
-//! the chart forgot is a Forbidden here too.
+//! Each replica is a process that the test itself starts, pauses and kills; for an installation by Helm, with
+//! Pods, see [`crate::kubelet`]. It gets the arguments and the environment of the container that the chart
+//! renders, and one thing more: `KUBECONFIG`, whose token is the ServiceAccount's, in place of the files that a
+//! Pod finds mounted. So a right that the chart forgot is a Forbidden here too.
 
 mod chart;
 
