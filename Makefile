@@ -145,15 +145,15 @@ servers: built
 old-servers: built
 	@$(TARGET)/debug/servers etcd-3.5 etcd-3.6 > /dev/null
 
-# What upgrades are tested against: the last tag's operator and proxy. Where they cannot be built, the one test that needs them says why.
-.PHONY: before
-before: built
-	-@hack/before > /dev/null
-
 # What looks at the chart beside Helm.
 .PHONY: test-tools
 test-tools: built
 	@$(TARGET)/debug/servers prometheus-0.313 > /dev/null
+
+# What upgrades are tested against: the last tag's operator and proxy. Where they cannot be built, the one test that needs them says why.
+.PHONY: before
+before: built
+	-@hack/before > /dev/null
 
 .PHONY: built
 built: prerequisites

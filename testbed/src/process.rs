@@ -97,6 +97,7 @@ pub struct Process {
     launch: Launch,
     log: PathBuf,
     child: Mutex<Option<Child>>,
+    ended: Mutex<Option<ExitStatus>>,
 }
 
 impl Process {
@@ -110,6 +111,7 @@ impl Process {
             launch,
             log,
             child: Mutex::new(None),
+            ended: Mutex::new(None),
         };
         process.start_again()?;
         Ok(process)
@@ -154,6 +156,7 @@ impl Process {
             return Err(error);
         }
         *child = Some(started);
+        self.note(None);
         Ok(())
     }
 
@@ -173,6 +176,15 @@ impl Process {
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.id().is_some()
+    }
+
+    /// How it ended, by whatever cause; none while it runs.
+    #[must_use]
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        if self.is_running() {
+            return None;
+        }
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// SIGSTOP: it keeps its connections and says nothing more.
@@ -207,11 +219,12 @@ impl Process {
         let mut slot = self.reaped()?;
         if let Some(child) = slot.as_mut() {
             send(child, Signal::KILL)?;
-            child
+            let status = child
                 .wait()
                 .with_context(|| format!("cannot wait for {}", self.name))?;
             scratch::release(child.id());
             *slot = None;
+            self.note(Some(status));
         }
         Ok(())
     }
@@ -228,6 +241,7 @@ impl Process {
             let status = child.try_wait()?.context("it is still running")?;
             scratch::release(child.id());
             *slot = None;
+            self.note(Some(status));
             Ok(status)
         })
         .await
@@ -307,12 +321,17 @@ impl Process {
     fn reaped(&self) -> Result<MutexGuard<'_, Option<Child>>> {
         let mut slot = self.child();
         if let Some(child) = slot.as_mut()
-            && child.try_wait()?.is_some()
+            && let Some(status) = child.try_wait()?
         {
             scratch::release(child.id());
             *slot = None;
+            self.note(Some(status));
         }
         Ok(slot)
+    }
+
+    fn note(&self, status: Option<ExitStatus>) {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
 
     fn child(&self) -> MutexGuard<'_, Option<Child>> {
