@@ -10,11 +10,13 @@ use std::fs;
 use std::path::Path;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-const PAGES: [&str; 4] = [
+const PAGES: [&str; 6] = [
     "docs/install.md",
     "docs/operations.md",
     "docs/promises.md",
     "docs/metrics.md",
+    "docs/rights.md",
+    "docs/etcd-rights.md",
 ];
 
 /// The names of all functions below a directory.

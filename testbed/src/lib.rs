@@ -49,6 +49,6 @@ pub use gateway::Gateway;
 pub use interpose::Interposer;
 pub use kube::{ControlPlane, ControlPlaneOptions};
 pub use kubelet::{Kubelet, KubeletOptions};
-pub use operator::{Operator, OperatorOptions};
+pub use operator::{Operator, OperatorOptions, Right};
 pub use proxy::{Attributes, Proxy, ProxyOptions};
 pub use system::{System, SystemOptions};

@@ -122,6 +122,14 @@ impl Process {
     /// # Errors
     /// When it is still running, or cannot be started.
     pub fn start_again(&self) -> Result<()> {
+        self.start_again_with(&[])
+    }
+
+    /// As [`Process::start_again`], with more arguments this once.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_again_with(&self, args: &[&str]) -> Result<()> {
         let mut child = self.reaped()?;
         if child.is_some() {
             bail!("{} is running already", self.name);
@@ -134,6 +142,7 @@ impl Process {
         let mut started = self
             .launch
             .command()
+            .args(args)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
