@@ -135,7 +135,7 @@ async fn without_a_list_the_operator_watches_all_namespaces() -> Result<()> {
 /// What the operator may do with the API server, and nothing besides.
 fn directives_and_events() -> Vec<Value> {
     vec![
-        json!({"apiGroups": ["osproxy.io"], "resources": ["diagnosticsdirectives"], "verbs": ["get", "list", "watch"]}),
+        json!({"apiGroups": ["osproxy.io"], "resources": ["diagnosticsdirectives"], "verbs": ["list", "watch"]}),
         json!({"apiGroups": ["osproxy.io"], "resources": ["diagnosticsdirectives/status"], "verbs": ["patch"]}),
         json!({"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]}),
     ]
@@ -181,17 +181,25 @@ async fn with_namespaces_listed_the_rights_end_there() -> Result<()> {
         .map(|role| (&role["metadata"]["namespace"], &role["rules"]))
         .collect();
     let expected = Value::from(directives_and_events());
+    // And Events about the release itself, which stand where it does.
+    let events = Value::from(directives_and_events().split_off(2));
     assert_eq!(
         roles,
         [
             (&json!("checkout"), &expected),
-            (&json!("search"), &expected)
+            (&json!("search"), &expected),
+            (&json!("diagnostics"), &events)
         ]
     );
     let bound: Vec<&Value> = of_kind(&all, "RoleBinding")
         .map(|binding| &binding["metadata"]["namespace"])
         .collect();
-    assert_eq!(bound, [&json!("checkout"), &json!("search")]);
+    assert_eq!(
+        bound,
+        [&json!("checkout"), &json!("search"), &json!("diagnostics")]
+    );
+    let both = render(json!({"watch": {"namespaces": ["checkout", "diagnostics"]}})).await?;
+    assert_eq!(of_kind(&both, "Role").count(), 2);
     Ok(())
 }
 

@@ -86,11 +86,15 @@ annotations:
 # Observe.
 - apiGroups: [osproxy.io]
   resources: [diagnosticsdirectives]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 # Report: status by server-side apply.
 - apiGroups: [osproxy.io]
   resources: [diagnosticsdirectives/status]
   verbs: [patch]
+{{ include "osproxy-directives.eventRule" . }}
+{{- end -}}
+
+{{- define "osproxy-directives.eventRule" -}}
 # Report: events; a patch makes a series of repeated ones.
 - apiGroups: [events.k8s.io]
   resources: [events]

@@ -22,6 +22,7 @@ pub(super) struct Pin {
     /// Tool and the Go package that it is built from.
     tools: Vec<(String, String)>,
     linker_flags: String,
+    tags: &'static str,
     cache_key: String,
 }
 
@@ -47,7 +48,10 @@ impl Pin {
             .rsplit_once('-')
             .map_or(folder, |(name, _)| name)
             .to_owned();
-        let hash = short_hash(&[RECIPE, &module, &sums, &linker_flags]);
+        let tags = build_tags(required);
+        let mut hashed = vec![RECIPE, &module, &sums, &linker_flags];
+        hashed.extend((!tags.is_empty()).then_some(tags));
+        let hash = short_hash(&hashed);
         Ok(Self {
             cache_key: format!("{name}-{version}-{hash}"),
             tools: packages
@@ -58,6 +62,7 @@ impl Pin {
             folder: path,
             name,
             linker_flags,
+            tags,
         })
     }
 
@@ -96,6 +101,11 @@ impl Pin {
 
     pub(super) fn linker_flags(&self) -> &str {
         &self.linker_flags
+    }
+
+    /// Build tags, separated by commas.
+    pub(super) fn tags(&self) -> &str {
+        self.tags
     }
 
     /// The cache directory's name: another version, checksum or flag is another directory.
@@ -180,6 +190,15 @@ fn linker_flags(module: &str, version: &str) -> String {
         }
     }
     flags
+}
+
+/// What a tool does without. Prometheus' service discovery would bring the clients of two dozen clouds, and
+/// promtool checks rules without any.
+fn build_tags(module: &str) -> &'static str {
+    match module {
+        "github.com/prometheus/prometheus" => "remove_all_sd",
+        _ => "",
+    }
 }
 
 fn short_hash(parts: &[&str]) -> String {
