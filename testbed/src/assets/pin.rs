@@ -45,10 +45,7 @@ impl Pin {
             .ok_or_else(|| anyhow!("{folder}/go.mod requires no version of {first}"))?;
         let linker_flags = linker_flags(required, version);
         let name = folder.split('-').next().unwrap_or(folder).to_owned();
-        let tags = build_tags(required);
-        let mut hashed = vec![RECIPE, &module, &sums, &linker_flags];
-        hashed.extend((!tags.is_empty()).then_some(tags));
-        let hash = short_hash(&hashed);
+        let hash = short_hash(&[RECIPE, &module, &sums, &linker_flags]);
         Ok(Self {
             cache_key: format!("{name}-{version}-{hash}"),
             tools: packages
@@ -58,8 +55,8 @@ impl Pin {
             version: version.to_owned(),
             folder: path,
             name,
+            tags: build_tags(required),
             linker_flags,
-            tags,
         })
     }
 
@@ -189,8 +186,8 @@ fn linker_flags(module: &str, version: &str) -> String {
     flags
 }
 
-/// What a tool does without. Prometheus' service discovery would bring the clients of two dozen clouds, and
-/// promtool checks rules without any.
+/// What a tool does without; no part of the cache key, so see [`RECIPE`]. Prometheus' service discovery would
+/// bring the clients of two dozen clouds, and promtool checks rules without any.
 fn build_tags(module: &str) -> &'static str {
     match module {
         "github.com/prometheus/prometheus" => "remove_all_sd",
