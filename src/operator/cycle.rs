@@ -327,8 +327,8 @@ impl Operator {
                     for notice in news.iter().chain(&heard) {
                         announcer.announce(notice);
                     }
-                    let state = publisher.state();
-                    self.metrics.settled(now.wall_secs(), &plan, outcome, state);
+                    self.metrics
+                        .settled(now.wall_secs(), &plan, outcome, publisher.state());
                     self.health.set_outcome(Some(outcome));
                     // 4. report
                     let report = Report {
