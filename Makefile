@@ -31,8 +31,12 @@ playground: programs ## Start the same system and leave it up until Ctrl-C
 	@$(TARGET)/debug/playground --operator $(TARGET)/debug/osproxy-directives --proxy $(TARGET)/debug/examples/proxy
 
 .PHONY: test
-test: servers old-servers test-tools instructions ## Run every test, against real servers (ONLY=part-of-a-file's-name)
+test: servers old-servers test-tools before instructions ## Run every test, against real servers (ONLY=part-of-a-file's-name)
 	@hack/test $(ONLY)
+
+.PHONY: upgrade
+upgrade: servers before ## Roll the operator of the last tag into this one and back, with stores of both
+	cargo test --test upgrade -- --nocapture
 
 .PHONY: instructions
 instructions: prerequisites ## Count the instructions of a request, and hold them under their ceilings
@@ -50,6 +54,7 @@ lint: built ## Check format, lints, documentation, dependencies and generated fi
 		|| { echo '$(CRD) is not what the code says; `make crd` writes it anew' >&2; exit 1; }
 	@$(TARGET)/debug/osproxy-directives metrics | diff --unified $(METRICS) - \
 		|| { echo '$(METRICS) is not what the code says; `make metrics` writes it anew' >&2; exit 1; }
+	@hack/chart lint
 
 .PHONY: book
 book: prerequisites ## Build the book in docs/, and follow its links
@@ -67,6 +72,14 @@ faults: servers old-servers ## Show what store and operator do about each fault,
 soak: servers old-servers ## The long forms: fifty restarts of the operator, ten minutes of quiet at both ends
 	SOAK_RESTARTS=50 SOAK_QUIET_SECS=600 cargo test --test never_blank --test never_silent -- rolling quiet
 	OSPROXY_QUIET_SECS=600 cargo test --test faults -- --nocapture a_quiet_minute
+
+# `make test` runs on the default pin; this is the newest Kubernetes that the chart supports.
+SKEW := 1.37
+
+.PHONY: skew
+skew: servers old-servers ## Run every test on the newest Kubernetes, too (ONLY=part-of-a-file's-name)
+	@$(TARGET)/debug/servers kubernetes-$(SKEW) > /dev/null
+	@TESTBED_KUBERNETES=$(SKEW) hack/test $(ONLY)
 
 .PHONY: bench
 bench: servers instructions ## Measure, beside the reference
@@ -95,6 +108,14 @@ crd: built ## Write the CustomResourceDefinition from its Rust type
 	@$(TARGET)/debug/osproxy-directives crd > $(CRD).new || { rm -f $(CRD).new; exit 1; }
 	@mv $(CRD).new $(CRD)
 	@cp $(CRD) charts/osproxy-directives/files/
+
+.PHONY: chart
+chart: built ## Write the pages about the chart's values, and deploy/install.yaml
+	@hack/chart write
+
+.PHONY: schemas
+schemas: built ## Write the schemas that the chart is checked with from Kubernetes' own descriptions
+	@hack/chart schemas
 
 .PHONY: metrics
 metrics: built ## Write the page about the operator's metrics from its registry
@@ -128,6 +149,11 @@ old-servers: built
 .PHONY: test-tools
 test-tools: built
 	@$(TARGET)/debug/servers prometheus-0.313 > /dev/null
+
+# What upgrades are tested against: the last tag's operator and proxy. Where they cannot be built, the one test that needs them says why.
+.PHONY: before
+before: built
+	-@hack/before > /dev/null
 
 .PHONY: built
 built: prerequisites

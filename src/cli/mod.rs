@@ -3,9 +3,11 @@
 mod adopt;
 mod crd;
 mod etcd;
+mod etcd_roles;
 mod import;
 mod metrics;
 mod operator;
+mod probe;
 mod validate;
 
 use std::process::ExitCode;
@@ -26,6 +28,8 @@ enum Command {
     Adopt(adopt::Arguments),
     /// Print the custom resource definition as YAML.
     Crd,
+    /// Print the etcdctl lines that give the operator and the proxies their rights on a key, and no more.
+    EtcdRoles(etcd_roles::Arguments),
     /// Print the page about the operator's metrics, for docs/metrics.md.
     #[command(hide = true)]
     Metrics,
@@ -33,6 +37,9 @@ enum Command {
     Import(import::Arguments),
     /// Run the operator: publish the DiagnosticsDirective resources of a cluster to etcd.
     Operator(operator::Arguments),
+    /// Ask an installed operator whether all is well: what `helm test` runs.
+    #[command(hide = true)]
+    Probe(probe::Arguments),
     /// Check manifests as the API server and the operator would, without a cluster.
     Validate(validate::Arguments),
 }
@@ -46,9 +53,11 @@ impl Cli {
         match self.command {
             Command::Adopt(arguments) => adopt::run(arguments).map(done),
             Command::Crd => crd::run().map(done),
+            Command::EtcdRoles(arguments) => etcd_roles::run(&arguments).map(done),
             Command::Metrics => metrics::run().map(done),
             Command::Import(arguments) => import::run(arguments).map(done),
             Command::Operator(arguments) => operator::run(arguments).map(done),
+            Command::Probe(arguments) => probe::run(arguments).map(done),
             Command::Validate(arguments) => validate::run(&arguments),
         }
     }

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::answers::Answers;
 use super::metrics::Metrics;
 use super::observe::{Definition, Observed, Scope, observe};
-use super::outage::Outage;
+use super::outage::{self, Outage};
 use super::plan::{Limits, Plan, plan};
 use super::publish::keys::KeyStore;
 use super::publish::owner::{Owner, Ownership};
@@ -134,6 +134,7 @@ pub async fn run(
         seen: seen.clone(),
     };
     tasks.spawn(outage.answer());
+    tasks.spawn(outage::tell(seen.clone()));
 
     let (stop, stopping) = channel::channel(false);
     let operator = Operator {
@@ -292,11 +293,8 @@ impl Operator {
             };
             // 2. plan
             let now = Moment::now(&*self.clock);
-            let plan = plan(
-                now.wall_secs(),
-                resources.values().map(Arc::as_ref),
-                &self.limits,
-            );
+            let all = resources.values().map(Arc::as_ref);
+            let plan = plan(now.wall_secs(), all, &self.limits);
             let planned = self.clock.now().saturating_duration_since(now.mono);
             // 3. publish
             let step = publisher.publish(&plan.entries).await;

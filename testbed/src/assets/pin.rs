@@ -44,8 +44,14 @@ impl Pin {
         let (required, version) = requirement(&module, first)
             .ok_or_else(|| anyhow!("{folder}/go.mod requires no version of {first}"))?;
         let linker_flags = linker_flags(required, version);
-        let name = folder.split('-').next().unwrap_or(folder).to_owned();
-        let hash = short_hash(&[RECIPE, &module, &sums, &linker_flags]);
+        let name = folder
+            .rsplit_once('-')
+            .map_or(folder, |(name, _)| name)
+            .to_owned();
+        let tags = build_tags(required);
+        let mut hashed = vec![RECIPE, &module, &sums, &linker_flags];
+        hashed.extend((!tags.is_empty()).then_some(tags));
+        let hash = short_hash(&hashed);
         Ok(Self {
             cache_key: format!("{name}-{version}-{hash}"),
             tools: packages
@@ -55,8 +61,8 @@ impl Pin {
             version: version.to_owned(),
             folder: path,
             name,
-            tags: build_tags(required),
             linker_flags,
+            tags,
         })
     }
 
@@ -186,8 +192,8 @@ fn linker_flags(module: &str, version: &str) -> String {
     flags
 }
 
-/// What a tool does without; no part of the cache key, so see [`RECIPE`]. Prometheus' service discovery would
-/// bring the clients of two dozen clouds, and promtool checks rules without any.
+/// What a tool does without. Prometheus' service discovery would bring the clients of two dozen clouds, and
+/// promtool checks rules without any.
 fn build_tags(module: &str) -> &'static str {
     match module {
         "github.com/prometheus/prometheus" => "remove_all_sd",
@@ -234,7 +240,7 @@ mod tests {
         for entry in fs::read_dir(SERVERS).unwrap() {
             let folder = entry.unwrap().file_name().into_string().unwrap();
             let pin = Pin::read(&folder).unwrap();
-            let minor = folder.split_once('-').unwrap().1;
+            let minor = folder.rsplit_once('-').unwrap().1;
             assert!(
                 pin.version().starts_with(minor),
                 "{folder} pins {}",
