@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use osproxy_core::Clock;
+use osproxy_core::{Clock, Instant};
 use tokio::sync::watch as channel;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::answers::Answers;
+use super::applied::{Ledger, Roll, follow};
 use super::metrics::Metrics;
 use super::observe::{Definition, Observed, Scope, observe};
 use super::outage::Outage;
@@ -18,12 +19,13 @@ use super::plan::{Limits, Plan, plan};
 use super::publish::keys::KeyStore;
 use super::publish::owner::{Owner, Ownership};
 use super::publish::{
-    Held, KeyState, OnNoSpace, Outcome, Publisher, Session, Step, Term, TermEnded,
+    Held, KeyState, OnNoSpace, Outcome, Publisher, Session, Step, Stored, Term, TermEnded,
 };
 use super::report::{Announcer, Notice, Report, Reporter, Told};
 use super::{answers, identity, serve};
 use crate::document::Moment;
 use crate::etcd::{BadKey, ConnectOptions, Fault, Keys};
+use crate::fleet::Target;
 
 /// What an operator is started with.
 #[non_exhaustive]
@@ -270,12 +272,18 @@ impl Operator {
             () = self.stopped() => return Ended::Stopping,
         };
         let (writes, told) = (self.writes.clone(), Arc::clone(&self.told_writer));
-        let reporter = Reporter::new(writes, told, &self.instance, Arc::clone(&self.clock));
+        let roll = Arc::new(Roll::default());
+        let reporter = Reporter::new(writes, told, &self.instance, Arc::clone(&self.clock))
+            .with_roll(Arc::clone(&roll));
         self.metrics.follow_reports(reporter.tally());
         let (reports, reading) = channel::channel(None);
         // Dropped, and so stopped, with the term: who does not lead does not report.
         let mut beside = JoinSet::new();
         beside.spawn(reporter.run(reading));
+        let clock = Arc::clone(&self.clock);
+        beside.spawn(follow(self.store.clone(), Arc::clone(&roll), clock, term));
+        self.metrics.follow_proxies(&roll);
+        let mut ledger = found(&publisher, self.clock.now());
 
         let announcer = Announcer::new(self.writes.clone(), &owner.release, &self.instance);
         let mut told = Told::default();
@@ -330,10 +338,14 @@ impl Operator {
                     self.metrics.settled(&plan, outcome, publisher.state());
                     self.health.set_outcome(Some(outcome));
                     // 4. report
+                    if let Outcome::InSync { .. } = outcome {
+                        note(&mut ledger, &roll, self.clock.now(), &plan, &publisher);
+                    }
                     let report = Report {
                         resources,
                         plan,
                         outcome: Some(outcome),
+                        ledger: Arc::clone(&ledger),
                     };
                     // Through a CRD that prunes every write, of a status too, stores the resource without what it drops.
                     let prunes = self.observed.definition() == Definition::Prunes;
@@ -429,6 +441,32 @@ impl Operator {
             } => warn!("The election lease could not be ended; it lapses by itself"),
         }
     }
+}
+
+/// What a new leader finds at the key.
+fn found(publisher: &Publisher<'_>, now: Instant) -> Arc<Ledger> {
+    let document = publisher.state().document.as_ref();
+    let entries = document.and_then(Stored::dated).unwrap_or_default();
+    let revision = publisher.state().document_revision();
+    Arc::new(Ledger::found(now, entries, revision))
+}
+
+/// Notes that the key says what the plan says: since when, for each directive.
+fn note(
+    ledger: &mut Arc<Ledger>,
+    roll: &Roll,
+    now: Instant,
+    plan: &Plan,
+    publisher: &Publisher<'_>,
+) {
+    let state = publisher.state();
+    let newest = match state.document_revision() {
+        0 => Target::withdrawn(state.revision),
+        revision => Target::published(revision),
+    };
+    let foreign_writes = publisher.tally().foreign_writes;
+    Arc::make_mut(ledger).settled(now, plan, newest.revision, foreign_writes);
+    roll.set_newest(newest);
 }
 
 /// How long until the plan changes by itself; half a minute where it does not.
