@@ -217,7 +217,19 @@ async fn each_proxy_has_its_word_and_none_holds_a_directive_up() -> Result<()> {
     let first = stage.line.document().await?.context("a document")?;
     double.says(first.mod_revision, None).await?;
     stage.apply("c", "Unknown/Pending", AT_ONCE).await?;
+    stage
+        .line
+        .ids(&["default/a", "default/b", "default/c"])
+        .await?;
     let second = stage.line.document().await?.context("a document")?;
+    eventually("all others to have it", SOON, async || {
+        let all = records(etcd()).await?;
+        let have = |record: &Record| record.revision >= second.mod_revision;
+        let have = all.iter().filter(|(_, record, _)| have(record)).count();
+        ensure!(have == 3, "{all:?}");
+        Ok(())
+    })
+    .await?;
     double
         .says(first.mod_revision, Some(second.mod_revision))
         .await?;

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::Value;
 
 use super::status::{Answer, FALSE, TRUE, UNKNOWN, present_condition};
-use crate::fleet::{Counts, FleetView, Standing};
+use crate::fleet::{Counts, FleetView, Standing, WORST};
 use crate::operator::applied::{Opinion, Said};
 use crate::operator::observe::Resource;
 use crate::operator::plan::Verdict;
@@ -54,11 +54,18 @@ impl Word {
         let (status, reason) = condition(opinion.said);
         let names = view.filter(|_| status == FALSE || opinion.said == Said::Unreadable);
         let names = names.filter(|_| present != Some(reason));
-        let worst = names.map(|view| view.worst(opinion.target, NAMED));
-        let named = worst.into_iter().flatten().map(|proxy| {
-            let refuses = proxy.standing(opinion.target) == Standing::Rejecting;
-            let record = proxy.record.as_ref().ok().filter(|_| refuses);
+        let wanted = match opinion.said {
+            Said::Rejecting => Standing::Rejecting,
+            Said::Unreadable => Standing::Unknown,
+            _ => Standing::Lagging,
+        };
+        let worst = names.map(|view| view.worst(opinion.target, WORST));
+        let worst = worst.into_iter().flatten();
+        let named = worst.filter(|proxy| proxy.standing(opinion.target) == wanted);
+        let named = named.take(NAMED).map(|proxy| {
+            let record = proxy.record.as_ref().ok();
             let refused = record.and_then(|record| record.refused.as_ref());
+            let refused = refused.filter(|_| wanted == Standing::Rejecting);
             let reason = refused.map(|refused| refused.reason.clone());
             (proxy.instance.clone(), reason)
         });
@@ -161,7 +168,7 @@ fn message(word: &Word, withdrawn: bool) -> String {
         ..
     } = word.counts;
     let have = if withdrawn { "dropped it" } else { "it" };
-    let names = names(word);
+    let names = |many: usize| names(word, many);
     match word.opinion.said {
         Said::AsBefore | Said::Pending => {
             format!("The proxies have not all said yet that they have {have}")
@@ -171,29 +178,29 @@ fn message(word: &Word, withdrawn: bool) -> String {
             .to_owned(),
         Said::Applied => format!("Every proxy that reports has {have}"),
         Said::Rejecting => format!(
-            "{rejecting} of {reporting} proxies refused the document: {names}. They go on with the last one that they took. Look at their versions \
-             and their logs"
+            "{rejecting} of {reporting} proxies refused the document: {}. They go on with the last one that they took. Look at their versions \
+             and their logs",
+            names(rejecting)
         ),
         Said::Lagging => format!(
-            "{lagging} of {reporting} proxies are behind: {names}. Look at their logs and their way to etcd. One that is gone is \
-             forgotten within a minute"
+            "{lagging} of {reporting} proxies are behind: {}. Look at their logs and their way to etcd. One that is gone is \
+             forgotten within a minute",
+            names(lagging)
         ),
         Said::Unreadable => format!(
-            "The records of {unknown} of {reporting} proxies cannot be read: {names}. They may be of a later version than the operator"
+            "The records of {unknown} of {reporting} proxies cannot be read: {}. They may be of a later version than the operator",
+            names(unknown)
         ),
     }
 }
 
-fn names(word: &Word) -> String {
+fn names(word: &Word, many: usize) -> String {
     let each = word.named.iter().map(|(name, reason)| match reason {
         Some(reason) => format!("{name} ({reason})"),
         None => name.clone(),
     });
     let mut names = each.collect::<Vec<_>>().join(", ");
-    let Counts {
-        reporting, applied, ..
-    } = word.counts;
-    let others = (reporting - applied).saturating_sub(word.named.len());
+    let others = many.saturating_sub(word.named.len());
     if others > 0 {
         names = format!("{names} and {others} more");
     }

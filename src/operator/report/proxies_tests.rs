@@ -149,7 +149,10 @@ fn an_end_leaves_what_was_said_and_a_refused_resource_says_nothing() {
     assert_eq!(over.applied.as_deref(), Some("4/4"));
     let refused = Verdict::Refused(resource::parse("ns", "a", 0, &Value::Null).unwrap_err());
     let refused = status(&shown, &refused, None);
-    assert_eq!((applied_is(&refused), refused.applied), (None, None));
+    assert_eq!(
+        (applied_is(&refused), refused.applied.as_deref()),
+        (None, None)
+    );
 }
 
 #[test]

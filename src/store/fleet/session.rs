@@ -110,6 +110,8 @@ enum Step {
     Said,
     /// The window has to be known before a moment in it can be chosen.
     Window,
+    /// None was announced. Looked for once more: an operator that has just been started announces one.
+    Unannounced(Instant),
     /// At its moment.
     At(Instant),
     /// The moment has come. The window is read once more; with `true` whatever it says.
@@ -181,7 +183,7 @@ impl Session {
     /// When to step again, if nothing happens before.
     pub(super) fn wake_at(&self) -> Option<Instant> {
         let step = match self.step {
-            Step::At(at) | Step::Rest(at) => Some(at),
+            Step::At(at) | Step::Rest(at) | Step::Unannounced(at) => Some(at),
             _ => None,
         };
         let lease = match self.lease {
@@ -230,8 +232,9 @@ impl Session {
             _ => {}
         }
         match self.step {
+            Step::Unannounced(at) if now < at => None,
             Step::Said | Step::At(_) | Step::Rest(_) => None,
-            Step::Window | Step::Due(_) => Some(Call::ReadWindow),
+            Step::Window | Step::Unannounced(_) | Step::Due(_) => Some(Call::ReadWindow),
             Step::Go => match self.word.filter(|word| self.written != Some(*word)) {
                 Some(_) if self.lease == Lease::None => Some(Call::Grant),
                 Some(word) => {
@@ -265,7 +268,11 @@ impl Session {
         let before = std::mem::replace(&mut self.window, Duration::from_millis(announced));
         let outgrown = self.window > before + before / MUCH;
         match self.step {
-            Step::Window => self.plan(now),
+            Step::Window if answer == Ok(None) => {
+                let wait = LEAST_BEGINNING.mul_f64(0.5 + self.chance.f64() / 2.0);
+                self.step = Step::Unannounced(now.saturating_add(wait));
+            }
+            Step::Window | Step::Unannounced(_) => self.plan(now),
             Step::Due(false) if outgrown => {
                 self.plan(now);
                 // Put off once, and not by every growth again.

@@ -213,6 +213,27 @@ fn a_fleet_that_has_outgrown_its_window_puts_its_records_off_once() {
 }
 
 #[test]
+fn where_no_window_is_announced_a_fleet_is_taken_for_a_large_one() {
+    let mut slowest = 0;
+    for seed in 0..200 {
+        let mut bench = Bench::new(seed);
+        bench.window = Ok(None);
+        bench.say(word(1));
+        bench.pass(MINUTE);
+        slowest = slowest.max(bench.writes[0].0);
+
+        // An operator that was started a moment later.
+        let mut bench = Bench::new(seed);
+        bench.window = Ok(None);
+        bench.say(word(1));
+        bench.window = Ok(Some(1_000));
+        bench.pass(Duration::from_secs(11));
+        assert_eq!(bench.writes.len(), 1);
+    }
+    assert!((30_000..=46_000).contains(&slowest), "{slowest}");
+}
+
+#[test]
 fn without_the_right_nothing_is_tried_for_a_long_while() {
     let mut bench = Bench::new(4);
     bench.window = Err(Fault::PermissionDenied);
