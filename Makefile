@@ -72,6 +72,7 @@ soak: servers old-servers ## The long forms: fifty restarts of the operator, ten
 bench: servers instructions ## Measure, beside the reference
 	cargo bench --bench store
 	cargo bench --bench apply
+	cargo test --test on_call -- --ignored --nocapture a_thousand
 
 .PHONY: scale
 scale: servers ## Ten thousand stores on a cluster of three that loses a member; ten thousand resources
