@@ -3,6 +3,7 @@
 mod adopt;
 mod crd;
 mod etcd;
+mod etcd_roles;
 mod import;
 mod metrics;
 mod operator;
@@ -26,6 +27,8 @@ enum Command {
     Adopt(adopt::Arguments),
     /// Print the custom resource definition as YAML.
     Crd,
+    /// Print the etcdctl lines that give the operator and the proxies their rights on a key, and no more.
+    EtcdRoles(etcd_roles::Arguments),
     /// Print the page about the operator's metrics, for docs/metrics.md.
     #[command(hide = true)]
     Metrics,
@@ -46,6 +49,7 @@ impl Cli {
         match self.command {
             Command::Adopt(arguments) => adopt::run(arguments).map(done),
             Command::Crd => crd::run().map(done),
+            Command::EtcdRoles(arguments) => etcd_roles::run(&arguments).map(done),
             Command::Metrics => metrics::run().map(done),
             Command::Import(arguments) => import::run(arguments).map(done),
             Command::Operator(arguments) => operator::run(arguments).map(done),

@@ -116,7 +116,7 @@ pub async fn run(
     );
     let (see, seen) = channel::channel(Err(Fault::NotSent));
     tasks.spawn(store.clone().follow(see));
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(Metrics::new(&options.limits));
     let counted = Arc::clone(&metrics);
     let refused = move |refused: bool| {
         counted.files_refused.set(i64::from(refused));
@@ -244,7 +244,7 @@ impl Operator {
                     let term = session.into_term(won);
                     self.metrics.leader.set(1);
                     let ended = Box::pin(self.lead(&term, &owner)).await;
-                    self.metrics.leader.set(0);
+                    self.metrics.stops_leading();
                     warn!(reason = ended.slug(), "Stops leading");
                     self.bounded(term.end(&self.store)).await;
                 }
@@ -335,7 +335,8 @@ impl Operator {
                     for notice in news.iter().chain(&heard) {
                         announcer.announce(notice);
                     }
-                    self.metrics.settled(&plan, outcome, publisher.state());
+                    let state = publisher.state();
+                    self.metrics.settled(now.wall_secs(), &plan, outcome, state);
                     self.health.set_outcome(Some(outcome));
                     // 4. report
                     if let Outcome::InSync { .. } = outcome {

@@ -47,6 +47,6 @@ pub use fault::{Cut, Direction, FaultProxy};
 pub use gateway::Gateway;
 pub use interpose::Interposer;
 pub use kube::{ControlPlane, ControlPlaneOptions};
-pub use operator::{Operator, OperatorOptions};
+pub use operator::{Operator, OperatorOptions, Right};
 pub use proxy::{Attributes, Proxy, ProxyOptions};
 pub use system::{System, SystemOptions};
