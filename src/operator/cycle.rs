@@ -271,18 +271,9 @@ impl Operator {
             publisher = self.prepare(term, owner) => publisher,
             () = self.stopped() => return Ended::Stopping,
         };
-        let (writes, told) = (self.writes.clone(), Arc::clone(&self.told_writer));
-        let roll = Arc::new(Roll::default());
-        let reporter = Reporter::new(writes, told, &self.instance, Arc::clone(&self.clock))
-            .with_roll(Arc::clone(&roll));
-        self.metrics.follow_reports(reporter.tally());
-        let (reports, reading) = channel::channel(None);
         // Dropped, and so stopped, with the term: who does not lead does not report.
         let mut beside = JoinSet::new();
-        beside.spawn(reporter.run(reading));
-        let clock = Arc::clone(&self.clock);
-        beside.spawn(follow(self.store.clone(), Arc::clone(&roll), clock, term));
-        self.metrics.follow_proxies(&roll);
+        let (reports, roll) = self.report_beside(term, &mut beside);
         let mut ledger = found(&publisher, self.clock.now());
 
         let announcer = Announcer::new(self.writes.clone(), &owner.release, &self.instance);
@@ -363,6 +354,25 @@ impl Operator {
                 () = self.stopped() => return Ended::Stopping,
             }
         }
+    }
+
+    /// What runs beside the cycle of a term: the reporter, and what follows the proxies' records.
+    fn report_beside(
+        &self,
+        term: &Term,
+        beside: &mut JoinSet<()>,
+    ) -> (channel::Sender<Option<Arc<Report>>>, Arc<Roll>) {
+        let (writes, told) = (self.writes.clone(), Arc::clone(&self.told_writer));
+        let roll = Arc::new(Roll::default());
+        let reporter = Reporter::new(writes, told, &self.instance, Arc::clone(&self.clock))
+            .with_roll(Arc::clone(&roll));
+        self.metrics.follow_reports(reporter.tally());
+        self.metrics.follow_proxies(&roll);
+        let (reports, reading) = channel::channel(None);
+        beside.spawn(reporter.run(reading));
+        let clock = Arc::clone(&self.clock);
+        beside.spawn(follow(self.store.clone(), Arc::clone(&roll), clock, term));
+        (reports, roll)
     }
 
     /// A new leader looks afresh before it writes: at the API server, since its watch may be behind, and at the keys.

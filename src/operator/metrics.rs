@@ -340,6 +340,18 @@ impl Metrics {
             "Events that were not sent, since there were too many",
             self.events_dropped.clone(),
         );
+        self.register_proxies(r);
+        self.register_observed(r);
+        r.register(
+            "etcd_files_refused",
+            "Whether the files with certificates or a password for etcd hold something new that cannot be used",
+            self.files_refused.clone(),
+        );
+        self.key.register(r);
+        registry
+    }
+
+    fn register_proxies(&self, r: &mut Registry) {
         r.register(
             "proxies",
             "Proxies that report, by how they stand to the document that was published last",
@@ -350,14 +362,6 @@ impl Metrics {
             "Over how long the proxies spread their records",
             self.proxies_window.clone(),
         );
-        self.register_observed(r);
-        r.register(
-            "etcd_files_refused",
-            "Whether the files with certificates or a password for etcd hold something new that cannot be used",
-            self.files_refused.clone(),
-        );
-        self.key.register(r);
-        registry
     }
 
     fn register_observed(&self, r: &mut Registry) {

@@ -139,7 +139,9 @@ fn is_less_than(opinion: Opinion, present: Option<&Value>, generation: i64) -> b
     }
     let is_true = present.get("status").and_then(Value::as_str) == Some(TRUE);
     match opinion.said {
-        Said::AsBefore | Said::Pending | Said::Nobody => true,
+        Said::AsBefore => true,
+        // Whom a False was about is gone.
+        Said::Pending | Said::Nobody => is_true,
         Said::Rejecting | Said::Lagging | Said::Unreadable => is_true && !opinion.certain,
         Said::Applied => false,
     }

@@ -146,6 +146,19 @@ fn a_leader_that_did_not_see_the_publication_takes_nothing_back() {
 }
 
 #[test]
+fn a_leader_that_did_not_see_the_publication_ends_what_waits() {
+    let fresh = with(Value::Null, 1);
+    for before in [Said::Pending, Said::Lagging, Said::Rejecting] {
+        let shown = status(&fresh, &ACTIVE, Some(&word(before, 3, &["p4"])));
+        let mut nobody = word(Said::Nobody, 0, &[]);
+        (nobody.opinion.changed, nobody.opinion.certain) = (false, false);
+        let later = status(&with(json_of(&shown), 1), &ACTIVE, Some(&nobody));
+        let expected = Some((UNKNOWN, "NoProxiesReporting"));
+        assert_eq!(applied_is(&later), expected, "{before:?}");
+    }
+}
+
+#[test]
 fn what_was_never_in_the_document_has_nothing_to_be_applied() {
     let suspended = Verdict::Suspended { end_secs: 3_600 };
     let mut word = word(Said::Applied, 4, &[]);
