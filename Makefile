@@ -31,8 +31,12 @@ playground: programs ## Start the same system and leave it up until Ctrl-C
 	@$(TARGET)/debug/playground --operator $(TARGET)/debug/osproxy-directives --proxy $(TARGET)/debug/examples/proxy
 
 .PHONY: test
-test: servers old-servers test-tools instructions ## Run every test, against real servers (ONLY=part-of-a-file's-name)
+test: servers old-servers test-tools before instructions ## Run every test, against real servers (ONLY=part-of-a-file's-name)
 	@hack/test $(ONLY)
+
+.PHONY: upgrade
+upgrade: servers before ## Roll the operator of the last tag into this one and back, with stores of both
+	cargo test --test upgrade -- --nocapture
 
 .PHONY: instructions
 instructions: prerequisites ## Count the instructions of a request, and hold them under their ceilings
@@ -146,6 +150,11 @@ old-servers: built
 .PHONY: test-tools
 test-tools: built
 	@$(TARGET)/debug/servers prometheus-0.313 > /dev/null
+
+# What upgrades are tested against: the last tag's operator and proxy. Where they cannot be built, the one test that needs them says why.
+.PHONY: before
+before: built
+	-@hack/before > /dev/null
 
 .PHONY: built
 built: prerequisites

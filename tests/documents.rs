@@ -10,7 +10,8 @@ use std::fs;
 use std::path::Path;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-const PAGES: [&str; 5] = [
+const PAGES: [&str; 6] = [
+    "docs/install.md",
     "docs/operations.md",
     "docs/promises.md",
     "docs/metrics.md",

@@ -7,6 +7,7 @@ mod etcd_roles;
 mod import;
 mod metrics;
 mod operator;
+mod probe;
 mod validate;
 
 use std::process::ExitCode;
@@ -36,6 +37,9 @@ enum Command {
     Import(import::Arguments),
     /// Run the operator: publish the DiagnosticsDirective resources of a cluster to etcd.
     Operator(operator::Arguments),
+    /// Ask an installed operator whether all is well: what `helm test` runs.
+    #[command(hide = true)]
+    Probe(probe::Arguments),
     /// Check manifests as the API server and the operator would, without a cluster.
     Validate(validate::Arguments),
 }
@@ -53,6 +57,7 @@ impl Cli {
             Command::Metrics => metrics::run().map(done),
             Command::Import(arguments) => import::run(arguments).map(done),
             Command::Operator(arguments) => operator::run(arguments).map(done),
+            Command::Probe(arguments) => probe::run(arguments).map(done),
             Command::Validate(arguments) => validate::run(&arguments),
         }
     }

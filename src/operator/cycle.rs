@@ -14,7 +14,7 @@ use super::answers::Answers;
 use super::applied::{Ledger, Roll, follow};
 use super::metrics::Metrics;
 use super::observe::{Definition, Observed, Scope, observe};
-use super::outage::Outage;
+use super::outage::{self, Outage};
 use super::plan::{Limits, Plan, plan};
 use super::publish::keys::KeyStore;
 use super::publish::owner::{Owner, Ownership};
@@ -136,6 +136,7 @@ pub async fn run(
         seen: seen.clone(),
     };
     tasks.spawn(outage.answer());
+    tasks.spawn(outage::tell(seen.clone()));
 
     let (stop, stopping) = channel::channel(false);
     let operator = Operator {

@@ -12,6 +12,7 @@
 )]
 
 pub mod faults;
+pub mod sampler;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,8 +1,3 @@
-{{/* Where the operator is, and with it what watches it. */}}
-{{- define "osproxy-directives.monitoring.namespace" -}}
-{{- default .Release.Namespace .Values.namespaceOverride -}}
-{{- end -}}
-
 {{/*
 What is rendered only where it can be. "true" where the API is there, or is not asked about; nothing where it is to be
 skipped; a failure where it has to be there. A dict: context, value (the path of the values that ask for it), mode, api, kind.
@@ -55,7 +50,7 @@ Install its CRD and upgrade this release, or set {{ .value }}.renderMode to fail
 {{/* The matchers that find this release's operator, for expressions. */}}
 {{- define "osproxy-directives.monitoring.selector" -}}
 {{- $fullname := include "osproxy-directives.fullname" . -}}
-{{- $namespace := include "osproxy-directives.monitoring.namespace" . -}}
+{{- $namespace := include "osproxy-directives.namespace" . -}}
 {{- /* A PodMonitor's job is its namespace and name, a ServiceMonitor's the Service's name. */ -}}
 {{- $job := ternary (printf "%s/%s" $namespace $fullname) $fullname .Values.metrics.podMonitor.enabled -}}
 {{- .Values.metrics.prometheusRule.selector | default (printf `namespace="%s", job="%s"` $namespace $job) -}}

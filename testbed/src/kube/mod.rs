@@ -1,10 +1,11 @@
 //! A real Kubernetes control plane: etcd, `kube-apiserver` with RBAC, `kube-controller-manager`.
 //!
-//! There are no nodes, so no Pod ever runs; everything else is what a cluster does: admission,
-//! CRDs and their CEL rules, RBAC, watches, default ServiceAccounts, the end of a namespace.
+//! There are no nodes, so no Pod ever runs unless a [`crate::Kubelet`] stands in for one; everything else
+//! is what a cluster does: admission, CRDs and their CEL rules, RBAC, watches, default
+//! ServiceAccounts, the end of a namespace.
 
 mod audit;
-mod kubeconfig;
+pub(crate) mod kubeconfig;
 mod pki;
 
 use std::collections::BTreeSet;
@@ -30,6 +31,7 @@ use kubeconfig::Credentials;
 use pki::Pki;
 
 pub use audit::Audited;
+pub(crate) use pki::Identity;
 
 /// How long the API server may take: under three seconds as a rule, more on a busy machine.
 const READY_WITHIN: Duration = Duration::from_mins(1);
@@ -191,6 +193,11 @@ impl ControlPlane {
     #[must_use]
     pub fn authority(&self) -> &Path {
         &self.pki.authority
+    }
+
+    /// What a kubelet shows when the API server asks it for a log; the authority is the same.
+    pub(crate) fn kubelet_identity(&self) -> &Identity {
+        &self.pki.kubelet
     }
 
     /// Its own etcd, which holds Kubernetes' objects: for faults, and never for directives.
@@ -388,6 +395,8 @@ impl ControlPlane {
             ))
             .arg(format!("--root-ca-file={}", self.pki.authority.display()))
             .args(["--use-service-account-credentials", "--leader-elect=false"])
+            // A Pod's address is a loopback one here, which no endpoint may be: each try would be an Event.
+            .arg("--controllers=*,-endpoints-controller,-endpointslice-controller,-endpointslice-mirroring-controller")
             // No port: nobody asks it, and nobody can take it away.
             .arg("--secure-port=0");
         Process::start(
@@ -471,5 +480,13 @@ fn api_server(
         .arg(format!("--service-account-issuer={ISSUER}"))
         .arg(file("service-account-key-file", &pki.token_public_key))
         .arg(file("service-account-signing-key-file", &pki.token_key))
+        // The way to a kubelet's logs, with both sides checked.
+        .arg("--kubelet-preferred-address-types=InternalIP")
+        .arg(file("kubelet-certificate-authority", &pki.authority))
+        .arg(file(
+            "kubelet-client-certificate",
+            &pki.kubelet_client.certificate,
+        ))
+        .arg(file("kubelet-client-key", &pki.kubelet_client.key))
         .args(&options.flags))
 }

@@ -1,9 +1,9 @@
 //! The operator as the chart would run it: its manifests applied, its binary as a process.
 //!
-//! There is no kubelet, so each replica is a process on this machine. It gets the arguments and
-//! the environment of the container that the chart renders, and one thing more: `KUBECONFIG`,
-//! whose token is the ServiceAccount's, in place of the files that a Pod finds mounted. So a right that
-//! the chart forgot is a Forbidden here too.
+//! Each replica is a process that the test itself starts, pauses and kills; for an installation by Helm, with
+//! Pods, see [`crate::kubelet`]. It gets the arguments and the environment of the container that the chart
+//! renders, and one thing more: `KUBECONFIG`, whose token is the ServiceAccount's, in place of the files that a
+//! Pod finds mounted. So a right that the chart forgot is a Forbidden here too.
 
 mod chart;
 mod rights;
@@ -30,7 +30,7 @@ pub use rights::Right;
 /// How long a replica may take to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 /// The chart of this repository.
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/osproxy-directives");
+pub(crate) const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/osproxy-directives");
 /// Who applied, for the API server.
 const FIELD_MANAGER: &str = "testbed";
 
