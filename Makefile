@@ -85,6 +85,7 @@ skew: servers old-servers ## Run every test on the newest Kubernetes, too (ONLY=
 bench: servers instructions ## Measure, beside the reference
 	cargo bench --bench store
 	cargo bench --bench apply
+	cargo test --test on_call -- --ignored --nocapture a_thousand
 
 .PHONY: scale
 scale: servers ## Ten thousand stores on a cluster of three that loses a member; ten thousand resources

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::answers::Answers;
+use super::applied::{self, Roll, follow};
 use super::metrics::Metrics;
 use super::observe::{Definition, Observed, Scope, observe};
 use super::outage::{self, Outage};
@@ -270,13 +271,10 @@ impl Operator {
             publisher = self.prepare(term, owner) => publisher,
             () = self.stopped() => return Ended::Stopping,
         };
-        let (writes, told) = (self.writes.clone(), Arc::clone(&self.told_writer));
-        let reporter = Reporter::new(writes, told, &self.instance, Arc::clone(&self.clock));
-        self.metrics.follow_reports(reporter.tally());
-        let (reports, reading) = channel::channel(None);
         // Dropped, and so stopped, with the term: who does not lead does not report.
         let mut beside = JoinSet::new();
-        beside.spawn(reporter.run(reading));
+        let (reports, roll) = self.report_beside(term, &mut beside);
+        let mut ledger = applied::found(publisher.state(), self.clock.now());
 
         let announcer = Announcer::new(self.writes.clone(), &owner.release, &self.instance);
         let mut told = Told::default();
@@ -329,10 +327,16 @@ impl Operator {
                         .settled(now.wall_secs(), &plan, outcome, publisher.state());
                     self.health.set_outcome(Some(outcome));
                     // 4. report
+                    if let Outcome::InSync { .. } = outcome {
+                        let foreign_writes = publisher.tally().foreign_writes;
+                        let (now, state) = (self.clock.now(), publisher.state());
+                        applied::note(&mut ledger, &roll, now, &plan, state, foreign_writes);
+                    }
                     let report = Report {
                         resources,
                         plan,
                         outcome: Some(outcome),
+                        ledger: Arc::clone(&ledger),
                     };
                     // Through a CRD that prunes every write, of a status too, stores the resource without what it drops.
                     let prunes = self.observed.definition() == Definition::Prunes;
@@ -349,6 +353,25 @@ impl Operator {
                 () = self.stopped() => return Ended::Stopping,
             }
         }
+    }
+
+    /// What runs beside the cycle of a term: the reporter, and what follows the proxies' records.
+    fn report_beside(
+        &self,
+        term: &Term,
+        beside: &mut JoinSet<()>,
+    ) -> (channel::Sender<Option<Arc<Report>>>, Arc<Roll>) {
+        let (writes, told) = (self.writes.clone(), Arc::clone(&self.told_writer));
+        let roll = Arc::new(Roll::default());
+        let reporter = Reporter::new(writes, told, &self.instance, Arc::clone(&self.clock))
+            .with_roll(Arc::clone(&roll));
+        self.metrics.follow_reports(reporter.tally());
+        self.metrics.follow_proxies(&roll);
+        let (reports, reading) = channel::channel(None);
+        beside.spawn(reporter.run(reading));
+        let clock = Arc::clone(&self.clock);
+        beside.spawn(follow(self.store.clone(), Arc::clone(&roll), clock, term));
+        (reports, roll)
     }
 
     /// A new leader looks afresh before it writes: at the API server, since its watch may be behind, and at the keys.
