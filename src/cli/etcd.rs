@@ -110,13 +110,17 @@ impl EtcdArguments {
 
 /// Runs a command that exits, on a runtime of its own.
 pub(super) fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    runtime()?.block_on(command)
+}
+
+/// A runtime, for a command that speaks to a server.
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     // More than one provider may be compiled in, and rustls refuses to guess between them. An error means that one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("cannot start the runtime")?
-        .block_on(command)
+        .context("cannot start the runtime")
 }
 
 /// `namespace/name`.

@@ -21,5 +21,7 @@ pub use crd::{
 };
 pub use parse::{Directive, parse, parse_object};
 pub use refusal::{Reason, Refusal};
-pub use status::{DiagnosticsDirectiveStatus, Proxies, State, sample, target_summary};
-pub use window::{Phase, Window, parse_duration_millis, parse_time};
+pub use status::{
+    DiagnosticsDirectiveStatus, Proxies, State, parse_sample, sample, target_summary,
+};
+pub use window::{Phase, Window, format_duration, parse_duration_millis, parse_time};
