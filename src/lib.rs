@@ -41,6 +41,7 @@
 
 pub mod document;
 pub mod etcd;
+pub mod fleet;
 #[cfg(feature = "operator")]
 pub mod operator;
 #[cfg(feature = "operator")]

@@ -67,4 +67,22 @@ impl Keys {
     pub fn paused(&self) -> String {
         format!("{}/paused", self.document)
     }
+
+    /// Below this stand the records of the proxies.
+    #[must_use]
+    pub fn fleet(&self) -> String {
+        format!("{}/fleet/", self.document)
+    }
+
+    /// What the proxy of this name says of itself.
+    #[must_use]
+    pub fn record(&self, instance: &str) -> String {
+        format!("{}/fleet/{instance}", self.document)
+    }
+
+    /// Over how many milliseconds proxies spread their records.
+    #[must_use]
+    pub fn window(&self) -> String {
+        format!("{}/window", self.document)
+    }
 }
