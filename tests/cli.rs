@@ -5,17 +5,22 @@
 
 #![cfg(feature = "operator")]
 
+#[path = "cli/broken.rs"]
+mod broken;
 #[path = "cli/shell.rs"]
 mod shell;
 #[path = "support/mod.rs"]
 mod support;
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use testbed::EtcdOptions;
+use testbed::{EtcdOptions, eventually};
 
+use broken::check_finds_what_is_broken;
 use shell::{Said, Shell, told};
-use support::{KEY, Line, options};
+use support::{KEY, Line, SOON, options};
 
 #[tokio::test]
 async fn a_person_on_call_has_all_that_it_takes() -> Result<()> {
@@ -32,6 +37,8 @@ async fn a_person_on_call_has_all_that_it_takes() -> Result<()> {
     who_may_read_one_namespace_is_told_so(&line, &shell).await?;
     it_is_a_plugin_of_kubectl(&line, &shell).await?;
     a_terminal_gets_colours_and_eighty_columns(&shell).await?;
+    the_fleet_is_there_at_a_glance(&line, &shell).await?;
+    check_finds_what_is_broken(&line, &shell).await?;
     off_takes_them_out_of_the_document(&line, &shell).await?;
     without_an_api_server_it_says_so(&shell).await?;
     Ok(())
@@ -350,6 +357,88 @@ async fn a_terminal_gets_colours_and_eighty_columns(shell: &Shell) -> Result<()>
         "{plain}"
     );
     Ok(())
+}
+
+async fn the_fleet_is_there_at_a_glance(line: &Line, shell: &Shell) -> Result<()> {
+    let args = ["get", "diagfleet", "-A", "--no-headers"];
+    let row = eventually(
+        "the DiagnosticsFleet to say that it is in sync",
+        SOON,
+        async || {
+            let row = line.plane.kubectl(&args).await?.success()?;
+            ensure!(row.contains("InSync"), "{row:?}");
+            Ok(row)
+        },
+    )
+    .await?;
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    ensure!(
+        cells[..3] == ["osproxy-directives", "osproxy-directives", "True"]
+            && cells[4..6] == ["Reachable", "InSync"],
+        "{cells:?}"
+    );
+    let status = shell.run(&["status"]).await?;
+    ensure!(
+        status.out.contains("Fleet:    no proxy reports\n")
+            && status
+                .out
+                .contains(" leads; The key says what the directives say\n"),
+        "{status:?}"
+    );
+
+    // A quiet system causes no writes, whatever time passes.
+    let version = async || {
+        let args = [
+            "get",
+            "diagfleet",
+            "-n",
+            "osproxy-directives",
+            "osproxy-directives",
+            "-o",
+            "jsonpath={.metadata.resourceVersion}",
+        ];
+        line.plane.kubectl(&args).await?.success()
+    };
+    let before = settled(&version).await?;
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    ensure!(
+        version().await? == before,
+        "it was written although nothing was new"
+    );
+
+    // A proxy's record by hand, since nobody reports: what stands there is read as it is.
+    let mut etcd = line.etcd.client().await?;
+    let record =
+        r#"{"version":"0.1.0","revision":1,"refused":{"reason":"unknown_member","revision":1}}"#;
+    etcd.put(format!("{KEY}/fleet/edge-7f9c"), record, None)
+        .await?;
+    let endpoints = format!("--etcd-endpoints={}", line.etcd.endpoint_list());
+    let said = shell.run(&["proxies", &endpoints]).await?;
+    said.ended(1)?;
+    ensure!(
+        shell::normal(&said.out).contains("\nedge-7f9c Lagging 0.1.0 1 ")
+            && said.out.contains("unknown_member"),
+        "{said:?}"
+    );
+    etcd.delete(format!("{KEY}/fleet/edge-7f9c"), None).await?;
+    shell.run(&["proxies", &endpoints]).await?.ended(0)?;
+    let said = shell.run(&["proxies"]).await?;
+    said.ended(0)?;
+    told(&said.out, "No proxy reports.\n")
+}
+
+/// A value that does not change for two seconds.
+async fn settled(read: impl AsyncFn() -> Result<String>) -> Result<String> {
+    let mut last = read().await?;
+    for _ in 0..30 {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let now = read().await?;
+        if now == last {
+            return Ok(now);
+        }
+        last = now;
+    }
+    anyhow::bail!("it changes again and again")
 }
 
 async fn off_takes_them_out_of_the_document(line: &Line, shell: &Shell) -> Result<()> {

@@ -31,7 +31,7 @@ async fn import(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments { etcd, namespace } = arguments;
     let store = etcd.store().await?;
     let state = store.read().await.context("cannot read the key")?;
-    let key = &etcd.etcd_directives_key;
+    let key = &etcd.access.etcd_directives_key;
     let mut out = std::io::stdout().lock();
     let Some(document) = &state.document else {
         writeln!(

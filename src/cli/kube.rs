@@ -194,6 +194,13 @@ impl Cluster {
         }
     }
 
+    /// By how many seconds the clock here was ahead of the API server's at its latest answer.
+    pub(super) fn clock_ahead_secs(&self) -> Option<i64> {
+        let heard = (*self.heard.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let secs = |secs: u64| i64::try_from(secs).unwrap_or(i64::MAX);
+        Some(secs(heard.ours.wall_secs()) - secs(heard.theirs_secs))
+    }
+
     /// Whom the API server takes us for.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! the objects and the time, in pure files ([`standing`], `status/view`); the rest fetches and prints.
 
 mod adopt;
+mod check;
 mod completion;
 mod crd;
 mod etcd;
@@ -16,6 +17,7 @@ mod metrics;
 mod off;
 mod on;
 mod operator;
+mod proxies;
 mod standing;
 mod status;
 mod table;
@@ -49,9 +51,9 @@ pub struct Cli {
 enum Known {
     /// Take a key over for a release.
     Adopt(adopt::Arguments),
+    Check(check::Arguments),
     Completion(completion::Arguments),
-    /// Print the custom resource definition as YAML.
-    Crd,
+    Crd(crd::Arguments),
     Extend(extend::Arguments),
     /// Print the page about the operator's metrics, for docs/metrics.md.
     #[command(hide = true)]
@@ -62,6 +64,7 @@ enum Known {
     On(on::Arguments),
     /// Run the operator: publish the DiagnosticsDirective resources of a cluster to etcd.
     Operator(operator::Arguments),
+    Proxies(proxies::Arguments),
     Status(status::Arguments),
     /// Check manifests as the API server and the operator would, without a cluster.
     Validate(validate::Arguments),
@@ -86,17 +89,19 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Known::Adopt(arguments) => adopt::run(arguments).map(done),
+            Known::Check(arguments) => Ok(settle(check::run(&arguments))),
             Known::Completion(arguments) => {
                 completion::run(&arguments, Self::command());
                 Ok(ExitCode::SUCCESS)
             }
-            Known::Crd => crd::run().map(done),
+            Known::Crd(arguments) => crd::run(&arguments).map(done),
             Known::Extend(arguments) => Ok(settle(extend::run(&arguments))),
             Known::Metrics => metrics::run().map(done),
             Known::Import(arguments) => import::run(arguments).map(done),
             Known::Off(arguments) => Ok(settle(off::run(&arguments))),
             Known::On(arguments) => Ok(settle(on::run(&arguments))),
             Known::Operator(arguments) => operator::run(arguments).map(done),
+            Known::Proxies(arguments) => Ok(settle(proxies::run(&arguments))),
             Known::Status(arguments) => Ok(settle(status::run(&arguments))),
             Known::Validate(arguments) => validate::run(&arguments),
             Known::Wait(arguments) => Ok(settle(wait::run(&arguments))),

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 use kube::api::ListParams;
 use serde_json::Value;
 
+use super::check::{Found, fleets};
 use super::exit::{self, Failure};
 use super::kube::{Cluster, KubeArguments, block_on};
 use super::terminal::Look;
@@ -81,9 +82,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
 }
 
 async fn look(cluster: &Cluster, arguments: &Arguments) -> Result<Overview, Failure> {
-    let objects = list(cluster, arguments).await?;
-    let fleet = None;
-    Ok(Overview::new(&objects, fleet, cluster.now_secs()))
+    let namespace = arguments.kube.namespace.as_deref();
+    let (objects, fleets) = tokio::join!(list(cluster, arguments), fleets(cluster, namespace));
+    // Nobody is kept from the directives because the fleet cannot be seen.
+    let fleet = match fleets {
+        Found::Is(fleets) => fleets.into_iter().next(),
+        Found::Absent | Found::Forbidden | Found::Failed(_) => None,
+    };
+    Ok(Overview::new(&objects?, fleet, cluster.now_secs()))
 }
 
 /// The directives that may be seen. Where all were meant and not said, and may not be read, those of one namespace.

@@ -14,6 +14,7 @@ use super::answers::Answers;
 use super::metrics::Metrics;
 use super::observe::{Definition, Observed, Scope, observe};
 use super::outage::Outage;
+use super::overview::{Fleet, Overview, Settled};
 use super::plan::{Limits, Plan, plan};
 use super::publish::keys::KeyStore;
 use super::publish::owner::{Owner, Ownership};
@@ -135,6 +136,22 @@ pub async fn run(
     };
     tasks.spawn(outage.answer());
 
+    let (settled, settling) = channel::channel(None);
+    let (fleet, fleet_seen) = channel::channel(None);
+    let overview = Overview {
+        client: writes.clone(),
+        answers: Arc::clone(&told_writer),
+        clock: Arc::clone(&clock),
+        instance: instance.clone(),
+        release: options.release.clone(),
+        observed: Arc::clone(&observed),
+        seen: seen.clone(),
+        settled: settling,
+        fleet: fleet_seen,
+        store: store.clone(),
+    };
+    tasks.spawn(overview.keep());
+
     let (stop, stopping) = channel::channel(false);
     let operator = Operator {
         store,
@@ -151,6 +168,8 @@ pub async fn run(
         named: AtomicBool::new(false),
         metrics,
         health,
+        settled,
+        fleet,
         stopping,
     };
     let mut leading = std::pin::pin!(operator.lead_for_ever(&options.release));
@@ -207,6 +226,10 @@ struct Operator {
     named: AtomicBool,
     metrics: Arc<Metrics>,
     health: serve::Health,
+    /// How the cycle came out last, for the fleet at a glance; none while this replica does not lead.
+    settled: channel::Sender<Option<Settled>>,
+    /// What the proxies say, for the same.
+    fleet: channel::Sender<Option<Fleet>>,
     stopping: channel::Receiver<bool>,
 }
 
@@ -243,6 +266,8 @@ impl Operator {
                     self.metrics.leader.set(1);
                     let ended = Box::pin(self.lead(&term, &owner)).await;
                     self.metrics.leader.set(0);
+                    self.settled.send_replace(None);
+                    self.fleet.send_replace(None);
                     warn!(reason = ended.slug(), "Stops leading");
                     self.bounded(term.end(&self.store)).await;
                 }
@@ -329,6 +354,10 @@ impl Operator {
                     }
                     self.metrics.settled(&plan, outcome, publisher.state());
                     self.health.set_outcome(Some(outcome));
+                    self.settled.send_replace(Some(Settled {
+                        outcome,
+                        entries: plan.entries.len(),
+                    }));
                     // 4. report
                     let report = Report {
                         resources,

@@ -148,7 +148,7 @@ pub struct Proxies {
 }
 
 /// The schema of a list of `meta/v1` conditions with the bounds that Kubernetes gives its own.
-fn conditions_schema(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn conditions_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
         "maxItems": 16,

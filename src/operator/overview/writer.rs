@@ -1,0 +1,210 @@
+//! The writer of the `DiagnosticsFleet`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
+use kube::{Client, CustomResourceExt as _};
+use osproxy_core::{Clock, Instant};
+use serde_json::json;
+use tokio::sync::watch as channel;
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+use super::report::{Facts, Fleet, Server, Settled, says_the_same, status};
+use super::servers::Servers;
+use crate::document::Moment;
+use crate::etcd::Fault;
+use crate::operator::answers::Answers;
+use crate::operator::observe::Observed;
+use crate::operator::publish::KeyState;
+use crate::operator::publish::keys::KeyStore;
+use crate::resource::{DiagnosticsFleet, DiagnosticsFleetStatus};
+
+const FIELD_MANAGER: &str = "osproxy-directives";
+const CALL_DEADLINE: Duration = Duration::from_secs(5);
+/// Between two writes.
+const SPACING: Duration = Duration::from_secs(3);
+/// How often what no channel tells is looked at: the clocks, and etcd's servers.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// How long etcd is out of sight before those who do not lead say so: as long as for the directives' own statuses.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How long after a refusal it is tried again: a definition or a right may be given meanwhile.
+const AFTER_A_REFUSAL: Duration = Duration::from_secs(20);
+
+/// Keeps the `DiagnosticsFleet` of a release.
+pub(in crate::operator) struct Overview {
+    pub(in crate::operator) client: Client,
+    pub(in crate::operator) answers: Arc<Answers>,
+    pub(in crate::operator) clock: Arc<dyn Clock>,
+    pub(in crate::operator) instance: String,
+    /// `namespace/name`.
+    pub(in crate::operator) release: String,
+    pub(in crate::operator) observed: Arc<Observed>,
+    pub(in crate::operator) seen: channel::Receiver<Result<KeyState, Fault>>,
+    /// What the cycle of this replica came to; none while it does not lead.
+    pub(in crate::operator) settled: channel::Receiver<Option<Settled>>,
+    /// What the proxies say; none while nobody looks.
+    pub(in crate::operator) fleet: channel::Receiver<Option<Fleet>>,
+    pub(in crate::operator) store: KeyStore,
+}
+
+/// What stands in the API server, as far as it is known.
+enum Present {
+    Unread,
+    Status(Box<DiagnosticsFleetStatus>),
+}
+
+impl Overview {
+    /// Writes, for ever, whatever is new.
+    pub(in crate::operator) async fn keep(mut self) {
+        let Some((namespace, name)) = self.release.clone().split_once('/').map(owned) else {
+            return;
+        };
+        let resource = DiagnosticsFleet::api_resource();
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &namespace, &resource);
+        let mut servers = Servers::new(self.store.clone());
+        let mut told: Vec<Result<Server, Fault>> = Vec::new();
+        let mut asked: Option<Instant> = None;
+        let mut out_of_sight: Option<Instant> = None;
+        let mut present = Present::Unread;
+        let mut refused = false;
+        loop {
+            let now = self.clock.now();
+            let settled = *self.settled.borrow_and_update();
+            let leads = settled.is_some();
+            let fault = self.seen.borrow_and_update().as_ref().err().copied();
+            out_of_sight = fault.map(|_| out_of_sight.unwrap_or(now));
+            let is_out =
+                out_of_sight.is_some_and(|since| now.saturating_duration_since(since) >= PATIENCE);
+            self.fleet.borrow_and_update();
+            let mut pause = SPACING;
+            if leads || is_out {
+                if fault.is_none()
+                    && asked.is_none_or(|asked| now.saturating_duration_since(asked) >= LOOK_AGAIN)
+                {
+                    asked = Some(now);
+                    told = servers.ask().await;
+                }
+                match self.write(&api, &name, settled, &told, &mut present).await {
+                    Ok(()) => {
+                        if std::mem::take(&mut refused) {
+                            info!("Can write the DiagnosticsFleet again");
+                        }
+                    }
+                    Err(reason) => {
+                        present = Present::Unread;
+                        pause = AFTER_A_REFUSAL;
+                        if !std::mem::replace(&mut refused, true) {
+                            warn!(
+                                reason,
+                                "Cannot write the DiagnosticsFleet, the fleet at a glance; everything else works without it"
+                            );
+                        }
+                    }
+                }
+            } else {
+                // Whoever writes meanwhile is another one.
+                present = Present::Unread;
+            }
+            sleep(pause.max(self.answers.patience())).await;
+            tokio::select! {
+                changed = self.settled.changed() => if changed.is_err() { return },
+                _ = self.seen.changed() => {}
+                _ = self.fleet.changed() => {}
+                () = sleep(LOOK_AGAIN) => {}
+            }
+        }
+    }
+
+    async fn write(
+        &self,
+        api: &Api<DynamicObject>,
+        name: &str,
+        settled: Option<Settled>,
+        told: &[Result<Server, Fault>],
+        present: &mut Present,
+    ) -> Result<(), String> {
+        let known = match present {
+            Present::Status(status) => status,
+            Present::Unread => {
+                let read = call(api.get_opt(name)).await?;
+                let status = read.and_then(|object| {
+                    serde_json::from_value(object.data.get("status")?.clone()).ok()
+                });
+                *present = Present::Status(Box::new(status.unwrap_or_default()));
+                let Present::Status(status) = present else {
+                    return Ok(());
+                };
+                status
+            }
+        };
+        let desired = {
+            let seen = self.seen.borrow();
+            let fleet = self.fleet.borrow();
+            let facts = Facts {
+                leader: settled.map(|_| self.instance.as_str()),
+                seen: seen.as_ref().map_err(|fault| *fault),
+                settled,
+                servers: told,
+                clock_ahead_secs: self
+                    .answers
+                    .clocks_differ()
+                    .then(|| self.answers.clock_ahead_secs()),
+                definition: self.observed.definition(),
+                unseen: self.observed.fault(),
+                fleet: fleet.as_ref(),
+                now_secs: Moment::now(&*self.clock).wall_secs(),
+            };
+            status(&facts, known)
+        };
+        if says_the_same(known, &desired) {
+            return Ok(());
+        }
+        let body = json!({
+            "apiVersion": "osproxy.io/v1alpha1",
+            "kind": "DiagnosticsFleet",
+            "metadata": { "name": name },
+            "status": desired,
+        });
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let patch = Patch::Apply(&body);
+        match timeout(CALL_DEADLINE, api.patch_status(name, &params, &patch)).await {
+            Ok(Err(kube::Error::Api(answer))) if answer.is_not_found() => {
+                let object = json!({
+                    "apiVersion": "osproxy.io/v1alpha1",
+                    "kind": "DiagnosticsFleet",
+                    "metadata": { "name": name },
+                    "spec": {},
+                });
+                let object: DynamicObject =
+                    serde_json::from_value(object).map_err(|error| error.to_string())?;
+                call(api.create(&PostParams::default(), &object)).await?;
+                call(api.patch_status(name, &params, &patch)).await?;
+            }
+            answer => {
+                call(async {
+                    answer.unwrap_or_else(|elapsed| Err(kube::Error::Service(elapsed.into())))
+                })
+                .await?;
+            }
+        }
+        *known = Box::new(desired);
+        Ok(())
+    }
+}
+
+/// Waits for an answer; where there is none, the reason in a word.
+async fn call<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, String> {
+    match timeout(CALL_DEADLINE, call).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(kube::Error::Api(status))) => Err(status.reason.clone()),
+        Ok(Err(_)) => Err("Unavailable".to_owned()),
+        Err(_) => Err("Timeout".to_owned()),
+    }
+}
+
+fn owned((a, b): (&str, &str)) -> (String, String) {
+    (a.to_owned(), b.to_owned())
+}
