@@ -8,9 +8,9 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 CRDS := directive fleet
 METRICS := docs/metrics.md
 
-# Most tests wait most of the time, but a control plane is two busy processes while it starts. More
-# than three tests at a time on two cores only turn the waiting of one into the time-out of another.
-export RUST_TEST_THREADS ?= 3
+# Most tests wait most of the time, but a control plane is two busy processes while it starts: many at a time
+# on two cores only turn the waiting of one into the time-out of another. hack/test runs two binaries at a time.
+export RUST_TEST_THREADS ?= 2
 
 # Always built together: cargo gives a dependency the features that the chosen packages ask for, and would
 # build the large ones anew for each other choice.
@@ -31,8 +31,8 @@ playground: programs ## Start the same system and leave it up until Ctrl-C
 	@$(TARGET)/debug/playground --operator $(TARGET)/debug/osproxy-directives --proxy $(TARGET)/debug/examples/proxy
 
 .PHONY: test
-test: servers old-servers instructions ## Run every test, against real servers
-	cargo test --workspace --no-fail-fast
+test: servers old-servers instructions ## Run every test, against real servers (ONLY=part-of-a-file's-name)
+	@hack/test $(ONLY)
 
 .PHONY: instructions
 instructions: prerequisites ## Count the instructions of a request, and hold them under their ceilings
@@ -45,12 +45,21 @@ lint: built ## Check format, lints, documentation, dependencies and generated fi
 	cargo clippy --lib --no-default-features --features store -- --deny warnings
 	RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps
 	hack/deny
+	hack/book
 	@for of in $(CRDS); do \
 		$(TARGET)/debug/osproxy-directives crd $$of | diff --unified crds/diagnostics$$of.yaml - \
 			|| { echo "crds/diagnostics$$of.yaml is not what the code says; \`make crd\` writes it anew" >&2; exit 1; }; \
 	done
 	@$(TARGET)/debug/osproxy-directives metrics | diff --unified $(METRICS) - \
 		|| { echo '$(METRICS) is not what the code says; `make metrics` writes it anew' >&2; exit 1; }
+
+.PHONY: book
+book: prerequisites ## Build the book in docs/, and follow its links
+	@hack/book
+
+.PHONY: reference
+reference: built ## Write the book's reference from the code
+	OSPROXY_WRITE_REFERENCE=1 cargo test --quiet --test book -- is_what_the
 
 .PHONY: faults
 faults: servers old-servers ## Show what store and operator do about each fault, and the reference beside it (ONLY=name for one)

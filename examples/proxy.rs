@@ -1,7 +1,7 @@
 //! A proxy that asks the store on every request, and answers with what was decided.
 //!
 //! ```text
-//! proxy --etcd-endpoints http://127.0.0.1:2379 --etcd-directives-key osproxy/directives --listen 127.0.0.1:0
+//! proxy --etcd-endpoints http://127.0.0.1:2379 --etcd-directives-key osproxy/directives --instance proxy-1 --listen 127.0.0.1:0
 //! curl -H 'x-tenant: acme' http://127.0.0.1:…/orders/_search
 //! {"level":"ShapeTiming","ring_buffer":false,"capture":false}
 //! ```
@@ -36,17 +36,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // One store for the whole process; its clones share everything. It is ready when `connect` returns.
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let store = EtcdDirectiveStore::connect(
-        &args.etcd_endpoints,
-        args.etcd_directives_key,
-        clock.clone(),
-    )
-    .await?;
+    // With a name of its own it says up to which revision it is current, where its login may.
+    let mut store =
+        EtcdDirectiveStore::builder(args.etcd_endpoints, args.etcd_directives_key, clock.clone());
+    if let Some(name) = args.instance {
+        store = store.instance(name);
+    }
+    let store = store.build().await?;
 
     let routes = axum::Router::new()
         .route("/_directives", get(directives))
         .fallback(handle)
-        .with_state(Proxy { store, clock });
+        .with_state(Proxy {
+            store: store.clone(),
+            clock,
+        });
     let listener = TcpListener::bind(&args.listen).await?;
     println!("listening on http://{}", listener.local_addr()?);
     let mut terminated = signal(SignalKind::terminate())?;
@@ -55,6 +59,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             terminated.recv().await;
         })
         .await?;
+    // So that nobody waits for the word of a proxy that is gone.
+    store.retire().await;
     Ok(())
 }
 
@@ -113,6 +119,7 @@ fn classify(method: &Method, segment: &str) -> EndpointKind {
 struct Args {
     etcd_endpoints: Vec<String>,
     etcd_directives_key: String,
+    instance: Option<String>,
     listen: String,
 }
 
@@ -121,6 +128,7 @@ impl Args {
         let mut parsed = Self {
             etcd_endpoints: vec!["http://127.0.0.1:2379".to_owned()],
             etcd_directives_key: "osproxy/directives".to_owned(),
+            instance: None,
             listen: "127.0.0.1:0".to_owned(),
         };
         let mut args = std::env::args().skip(1);
@@ -131,10 +139,11 @@ impl Args {
                     parsed.etcd_endpoints = value.split(',').map(str::to_owned).collect();
                 }
                 "--etcd-directives-key" => parsed.etcd_directives_key = value,
+                "--instance" => parsed.instance = Some(value),
                 "--listen" => parsed.listen = value,
                 _ => {
                     return Err(format!(
-                        "unknown flag {flag}; known are --etcd-endpoints, --etcd-directives-key and --listen"
+                        "unknown flag {flag}; known are --etcd-endpoints, --etcd-directives-key, --instance and --listen"
                     ));
                 }
             }

@@ -27,6 +27,7 @@ const ROOMS: &[Room] = &[
     shell("store").knows(&["document", "fleet", "etcd"]),
     // Of etcd it knows the names of its faults.
     pure("store/protocol").knows(&["document", "fleet", "etcd"]),
+    pure("store/fleet/session").knows(&["document", "fleet", "etcd"]),
     pure("store/holding").knows(&["document"]),
     pure("store/decision").knows(&["document"]),
     pure("store/status").knows(&["document", "fleet"]),
@@ -58,7 +59,13 @@ const ROOMS: &[Room] = &[
     pure("operator/publish/owner").knows(&[]),
     pure("operator/publish/pacing").knows(&[]),
     pure("operator/publish/state").knows(&["document"]),
+    // What the proxies have; the roll itself is kept by I/O.
+    pure("operator/applied/ledger").knows(&["document", "fleet"]),
+    pure("operator/applied/judge").knows(&["fleet"]),
     pure("operator/report/trouble").knows(&[]),
+    pure("operator/report/proxies")
+        .knows(&["fleet", "resource"])
+        .and(&["k8s_openapi"]),
     pure("operator/report/status")
         .knows(&["resource"])
         .and(&["k8s_openapi"]),

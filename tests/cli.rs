@@ -420,11 +420,32 @@ async fn the_fleet_is_there_at_a_glance(line: &Line, shell: &Shell) -> Result<()
             && said.out.contains("unknown_member"),
         "{said:?}"
     );
+    eventually("the operator to report it", SOON, async || {
+        let said = shell.run(&["proxies"]).await?;
+        said.ended(1)?;
+        ensure!(said.out.contains("edge-7f9c  Lagging"), "{said:?}");
+        let status = shell.run(&["status"]).await?;
+        ensure!(
+            status.out.contains(
+                "Fleet:    0 of 1 proxies that report are current, 1 behind: edge-7f9c\n"
+            ),
+            "{status:?}"
+        );
+        Ok(())
+    })
+    .await?;
     etcd.delete(format!("{KEY}/fleet/edge-7f9c"), None).await?;
     shell.run(&["proxies", &endpoints]).await?.ended(0)?;
-    let said = shell.run(&["proxies"]).await?;
-    said.ended(0)?;
-    told(&said.out, "No proxy reports.\n")
+    eventually(
+        "the operator to report that nobody reports",
+        SOON,
+        async || {
+            let said = shell.run(&["proxies"]).await?;
+            said.ended(0)?;
+            told(&said.out, "No proxy reports.\n")
+        },
+    )
+    .await
 }
 
 /// A value that does not change for two seconds.

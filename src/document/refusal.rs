@@ -61,6 +61,35 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every one that is our own; [`Reason::Shared`] carries the shared decoder's.
+    pub const ALL: [Self; 25] = [
+        Self::BadSampleRate,
+        Self::DuplicateField,
+        Self::DuplicateId,
+        Self::EmptyId,
+        Self::EmptySelector,
+        Self::IdWithControlCharacter,
+        Self::IdTooLong,
+        Self::InvalidJson,
+        Self::InvalidUtf8,
+        Self::MissingDirectives,
+        Self::MissingId,
+        Self::MissingLevel,
+        Self::MissingTtlSecs,
+        Self::NotAnObject,
+        Self::NullValue,
+        Self::SelectorTooLong,
+        Self::SharedDisagrees,
+        Self::TooLarge,
+        Self::TooManyDirectives,
+        Self::TtlTooLong,
+        Self::UnknownEndpoint,
+        Self::UnknownField,
+        Self::UnknownLevel,
+        Self::WrongType,
+        Self::ZeroTtl,
+    ];
+
     /// The stable slug that status, metrics and logs share. The shared decoder's slugs are kept where it has one for the
     /// same fault.
     #[must_use]

@@ -72,8 +72,7 @@ impl Connection {
     }
 
     /// Whether both are the same attempt at a connection.
-    #[cfg(feature = "operator")]
-    pub(super) fn is(&self, other: &Self) -> bool {
+    pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.client, &other.client)
     }
 

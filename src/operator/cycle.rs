@@ -5,26 +5,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use osproxy_core::Clock;
+use osproxy_core::{Clock, Instant};
 use tokio::sync::watch as channel;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::answers::Answers;
+use super::applied::{Ledger, Roll, follow};
 use super::metrics::Metrics;
 use super::observe::{Definition, Observed, Scope, observe};
 use super::outage::Outage;
-use super::overview::{Fleet, Overview, Settled};
+use super::overview::{Overview, Settled};
 use super::plan::{Limits, Plan, plan};
 use super::publish::keys::KeyStore;
 use super::publish::owner::{Owner, Ownership};
 use super::publish::{
-    Held, KeyState, OnNoSpace, Outcome, Publisher, Session, Step, Term, TermEnded,
+    Held, KeyState, OnNoSpace, Outcome, Publisher, Session, Step, Stored, Term, TermEnded,
 };
 use super::report::{Announcer, Notice, Report, Reporter, Told};
 use super::{answers, identity, serve};
 use crate::document::Moment;
 use crate::etcd::{BadKey, ConnectOptions, Fault, Keys};
+use crate::fleet::Target;
 
 /// What an operator is started with.
 #[non_exhaustive]
@@ -110,7 +112,7 @@ pub async fn run(
     let observed = observe(
         &reads,
         &heard,
-        &scopes(&options.watch_namespaces),
+        &Scope::of(&options.watch_namespaces),
         &mut tasks,
     );
     let (see, seen) = channel::channel(Err(Fault::NotSent));
@@ -137,7 +139,7 @@ pub async fn run(
     tasks.spawn(outage.answer());
 
     let (settled, settling) = channel::channel(None);
-    let (fleet, fleet_seen) = channel::channel(None);
+    let (rolls, roll) = channel::channel(None);
     let overview = Overview {
         client: writes.clone(),
         answers: Arc::clone(&told_writer),
@@ -147,7 +149,7 @@ pub async fn run(
         observed: Arc::clone(&observed),
         seen: seen.clone(),
         settled: settling,
-        fleet: fleet_seen,
+        roll,
         store: store.clone(),
     };
     tasks.spawn(overview.keep());
@@ -169,7 +171,7 @@ pub async fn run(
         metrics,
         health,
         settled,
-        fleet,
+        rolls,
         stopping,
     };
     let mut leading = std::pin::pin!(operator.lead_for_ever(&options.release));
@@ -228,8 +230,8 @@ struct Operator {
     health: serve::Health,
     /// How the cycle came out last, for the fleet at a glance; none while this replica does not lead.
     settled: channel::Sender<Option<Settled>>,
-    /// What the proxies say, for the same.
-    fleet: channel::Sender<Option<Fleet>>,
+    /// The proxies that report, for the same.
+    rolls: channel::Sender<Option<Arc<Roll>>>,
     stopping: channel::Receiver<bool>,
 }
 
@@ -267,7 +269,7 @@ impl Operator {
                     let ended = Box::pin(self.lead(&term, &owner)).await;
                     self.metrics.leader.set(0);
                     self.settled.send_replace(None);
-                    self.fleet.send_replace(None);
+                    self.rolls.send_replace(None);
                     warn!(reason = ended.slug(), "Stops leading");
                     self.bounded(term.end(&self.store)).await;
                 }
@@ -295,12 +297,19 @@ impl Operator {
             () = self.stopped() => return Ended::Stopping,
         };
         let (writes, told) = (self.writes.clone(), Arc::clone(&self.told_writer));
-        let reporter = Reporter::new(writes, told, &self.instance, Arc::clone(&self.clock));
+        let roll = Arc::new(Roll::default());
+        let reporter = Reporter::new(writes, told, &self.instance, Arc::clone(&self.clock))
+            .with_roll(Arc::clone(&roll));
         self.metrics.follow_reports(reporter.tally());
         let (reports, reading) = channel::channel(None);
         // Dropped, and so stopped, with the term: who does not lead does not report.
         let mut beside = JoinSet::new();
         beside.spawn(reporter.run(reading));
+        let clock = Arc::clone(&self.clock);
+        beside.spawn(follow(self.store.clone(), Arc::clone(&roll), clock, term));
+        self.metrics.follow_proxies(&roll);
+        self.rolls.send_replace(Some(Arc::clone(&roll)));
+        let mut ledger = found(&publisher, self.clock.now());
 
         let announcer = Announcer::new(self.writes.clone(), &owner.release, &self.instance);
         let mut told = Told::default();
@@ -326,7 +335,7 @@ impl Operator {
             // 3. publish
             let step = publisher.publish(&plan.entries).await;
             self.metrics.published(publisher.tally());
-            let mut wait = until(&plan, Moment::now(&*self.clock));
+            let mut wait = plan.lasts(Moment::now(&*self.clock));
             match step {
                 Err(ended) => {
                     if let TermEnded::OwnedBy(other) = &ended {
@@ -359,10 +368,14 @@ impl Operator {
                         entries: plan.entries.len(),
                     }));
                     // 4. report
+                    if let Outcome::InSync { .. } = outcome {
+                        note(&mut ledger, &roll, self.clock.now(), &plan, &publisher);
+                    }
                     let report = Report {
                         resources,
                         plan,
                         outcome: Some(outcome),
+                        ledger: Arc::clone(&ledger),
                     };
                     // Through a CRD that prunes every write, of a status too, stores the resource without what it drops.
                     let prunes = self.observed.definition() == Definition::Prunes;
@@ -460,23 +473,28 @@ impl Operator {
     }
 }
 
-/// How long until the plan changes by itself; half a minute where it does not.
-fn until(plan: &Plan, now: Moment) -> Duration {
-    const IDLE: Duration = Duration::from_secs(30);
-    plan.next_deadline_secs.map_or(IDLE, |deadline| {
-        let nanos = deadline
-            .saturating_mul(1_000_000_000)
-            .saturating_sub(now.wall_nanos);
-        Duration::from_nanos(nanos).min(IDLE)
-    })
+/// What a new leader finds at the key.
+fn found(publisher: &Publisher<'_>, now: Instant) -> Arc<Ledger> {
+    let document = publisher.state().document.as_ref();
+    let entries = document.and_then(Stored::dated).unwrap_or_default();
+    let revision = publisher.state().document_revision();
+    Arc::new(Ledger::found(now, entries, revision))
 }
 
-fn scopes(namespaces: &[String]) -> Vec<Scope> {
-    if namespaces.is_empty() {
-        return vec![Scope::Cluster];
-    }
-    let mut namespaces = namespaces.to_vec();
-    namespaces.sort();
-    namespaces.dedup();
-    namespaces.into_iter().map(Scope::Namespace).collect()
+/// Notes that the key says what the plan says: since when, for each directive.
+fn note(
+    ledger: &mut Arc<Ledger>,
+    roll: &Roll,
+    now: Instant,
+    plan: &Plan,
+    publisher: &Publisher<'_>,
+) {
+    let state = publisher.state();
+    let newest = match state.document_revision() {
+        0 => Target::withdrawn(state.revision),
+        revision => Target::published(revision),
+    };
+    let foreign_writes = publisher.tally().foreign_writes;
+    Arc::make_mut(ledger).settled(now, plan, newest.revision, foreign_writes);
+    roll.set_newest(newest);
 }

@@ -1,7 +1,7 @@
 //! What the operator counts. Labels come from closed lists only: no number of resources adds a series.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::counter::Counter;
@@ -11,10 +11,13 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::answers::Answers;
+use super::applied::Roll;
 use super::observe::{Definition, Observed};
 use super::plan::{Plan, Verdict};
 use super::publish::{KeyState, Outcome, Tally};
 use super::report::ReportTally;
+
+use crate::fleet::Counts;
 
 pub use page::page;
 
@@ -41,6 +44,9 @@ const STATES: [&str; 6] = [
     "no_room",
 ];
 
+/// How a proxy stands to the last publication; together they are all that report.
+const PROXIES: [&str; 4] = ["applied", "rejecting", "lagging", "unreadable"];
+
 /// The operator's metrics.
 #[derive(Debug, Default)]
 pub struct Metrics {
@@ -61,6 +67,8 @@ pub struct Metrics {
     status_failures: Counter,
     events: Counter,
     events_dropped: Counter,
+    proxies: Family<StateLabel, Gauge>,
+    proxies_window: Gauge,
     kube_fault: Family<ReasonLabel, Gauge>,
     lists: Gauge,
     definition_outdated: Gauge,
@@ -76,6 +84,8 @@ struct Last {
     published: Tally,
     reports: Option<Arc<ReportTally>>,
     reported: [u64; 4],
+    /// The roll of the last term; `None` before the first.
+    roll: Option<Weak<Roll>>,
 }
 
 impl Metrics {
@@ -171,6 +181,43 @@ impl Metrics {
         }
     }
 
+    /// Counts the proxies of `roll` for as long as it is there.
+    pub(super) fn follow_proxies(&self, roll: &Arc<Roll>) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.roll = Some(Arc::downgrade(roll));
+    }
+
+    fn count_proxies(&self) {
+        let roll = {
+            let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(roll) = &last.roll else { return };
+            roll.upgrade()
+        };
+        // Who does not lead does not know: no series, rather than an old one.
+        self.proxies.clear();
+        let Some(roll) = roll else { return };
+        let window = i64::try_from(roll.window_ms()).unwrap_or(i64::MAX);
+        self.proxies_window.set(window);
+        let Some(newest) = roll.newest() else { return };
+        let Some(counts) = roll.look(|view| view.map(|view| view.counts(newest))) else {
+            return;
+        };
+        let Counts {
+            reporting: _,
+            applied,
+            rejecting,
+            lagging,
+            unknown,
+        } = counts;
+        for (state, many) in PROXIES
+            .into_iter()
+            .zip([applied, rejecting, lagging, unknown])
+        {
+            let many = i64::try_from(many).unwrap_or(i64::MAX);
+            self.proxies.get_or_create(&StateLabel { state }).set(many);
+        }
+    }
+
     /// Takes in how the API server is seen at the moment.
     pub(super) fn observed(&self, observed: &Observed, answers: &Answers) {
         self.kube_fault.clear();
@@ -193,6 +240,7 @@ impl Metrics {
     /// None in practice: it writes into memory.
     pub fn encode(&self) -> Result<String, std::fmt::Error> {
         self.count_reports();
+        self.count_proxies();
         let mut text = String::new();
         encode(&mut text, &self.registry())?;
         Ok(text)
@@ -266,6 +314,16 @@ impl Metrics {
             "events_dropped",
             "Events that were not sent, since there were too many",
             self.events_dropped.clone(),
+        );
+        r.register(
+            "proxies",
+            "Proxies that report, by how they stand to the document that was published last",
+            self.proxies.clone(),
+        );
+        r.register(
+            "proxies_window_milliseconds",
+            "Over how long the proxies spread their records",
+            self.proxies_window.clone(),
         );
         self.register_observed(r);
         r.register(

@@ -3,7 +3,7 @@
 //! * [`observe`] keeps what the API server holds.
 //! * [`plan`] says, as a pure function of it, what should stand at the key.
 //! * [`publish`] makes the key say so, as the one leader, behind the fence.
-//! * [`report`] tells whoever applied each resource what became of it.
+//! * [`report`] tells whoever applied each resource what became of it; [`applied`] knows which proxies have it.
 //!
 //! Beside the four, [`overview`] keeps the fleet at a glance.
 //!
@@ -11,6 +11,7 @@
 //! leads, and only that one publishes and reports.
 
 pub mod answers;
+pub mod applied;
 mod cycle;
 mod identity;
 pub mod metrics;

@@ -91,6 +91,8 @@ impl Outage {
             resources,
             plan,
             outcome: Some(Outcome::Held(Held::from(fault))),
+            // Nobody can know what the proxies have: what was said of them stays.
+            ledger: Arc::default(),
         })
     }
 }

@@ -59,6 +59,32 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every one that is our own; [`Reason::Document`] carries the decoder's.
+    pub const ALL: [Self; 22] = [
+        Self::AllRequestsNotTrue,
+        Self::BothTargets,
+        Self::DefinitionPrunes,
+        Self::DoesNothing,
+        Self::DuplicateMatchKey,
+        Self::EmptyValue,
+        Self::InvalidActiveFrom,
+        Self::InvalidTtl,
+        Self::MissingField,
+        Self::NameTooLong,
+        Self::NoTarget,
+        Self::NullValue,
+        Self::SampleOutOfBounds,
+        Self::SpecNotAnObject,
+        Self::TooLong,
+        Self::TtlOutOfBounds,
+        Self::Undecodable,
+        Self::UnknownEndpoint,
+        Self::UnknownField,
+        Self::UnknownLevel,
+        Self::UnknownMatchKey,
+        Self::WrongType,
+    ];
+
     /// The stable slug that metrics and logs share.
     #[must_use]
     pub fn slug(self) -> &'static str {

@@ -7,9 +7,11 @@ use osproxy_core::Clock;
 use tokio::runtime::Handle;
 
 use super::driver::Driver;
+use super::fleet::reporter;
 use super::shared::Shared;
 use super::{EtcdDirectiveStore, EtcdError};
 use crate::etcd::{ConnectOptions, Connection, Keys, Material, Password, Timings};
+use crate::fleet::is_instance;
 
 /// Sets up an [`EtcdDirectiveStore`] that needs more than endpoints and a key.
 ///
@@ -106,7 +108,12 @@ impl StoreBuilder {
         self
     }
 
-    /// How this proxy is called, in [`Status::instance`](super::Status::instance): 1 to 128 letters, digits and `-_.`.
+    /// How this proxy is called: 1 to 128 letters, digits and `-_.`, and another name for each process.
+    ///
+    /// With a name the store says of itself, at `<key>/fleet/<name>`, up to which revision it is current or which document it refused, so that
+    /// whoever applied a directive learns whether this proxy has it. That takes the right to write below `<key>/fleet/` and to
+    /// read `<key>/window`; without it the store works the same and says nothing. [`Status::reporting`](super::Status::reporting) says how that
+    /// stands.
     pub fn instance(mut self, name: impl Into<String>) -> Self {
         self.instance = Some(name.into().into());
         self
@@ -127,28 +134,35 @@ impl StoreBuilder {
     pub async fn build(self) -> Result<EtcdDirectiveStore, EtcdError> {
         let runtime = Handle::try_current().map_err(|_| EtcdError::NoRuntime)?;
         let keys = Keys::new(self.key)?;
-        if self.instance.as_deref().is_some_and(|name| !is_name(name)) {
+        if self
+            .instance
+            .as_deref()
+            .is_some_and(|name| !is_instance(name))
+        {
             return Err(EtcdError::Instance);
         }
         self.options.check_words()?;
         let material = Material::read_aside(self.options.clone()).await?;
         let connection = Connection::to_all(Arc::new(self.options), material);
-        let shared = Arc::new(Shared::new(self.clock, self.instance));
-        let mut driver = Driver::new(connection, &keys, Arc::clone(&shared));
+        let shared = Arc::new(Shared::new(self.clock, self.instance.clone()));
+        let mut driver = Driver::new(connection.clone(), &keys, Arc::clone(&shared));
+        let mut retirement = None;
+        let mut reports = None;
+        if let Some(instance) = self.instance {
+            let (report, speaker, retires) =
+                reporter(&keys, &instance, connection, Arc::clone(&shared));
+            driver.speak(speaker);
+            (reports, retirement) = (Some(report), Some(retires));
+        }
         if !self.starts_empty {
             driver.start().await.map_err(EtcdError::Connect)?;
         }
+        if let Some(reports) = reports {
+            runtime.spawn(reports.run());
+        }
         let task = runtime.spawn(driver.run()).abort_handle();
-        Ok(EtcdDirectiveStore::new(shared, Some(task)))
+        Ok(EtcdDirectiveStore::new(shared, Some(task), retirement))
     }
-}
-
-/// A part of an etcd key, later: nothing that would need quoting anywhere.
-fn is_name(name: &str) -> bool {
-    (1..=128).contains(&name.len())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 impl std::fmt::Debug for StoreBuilder {

@@ -9,6 +9,7 @@ use etcd_client::WatchStream;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
+use super::fleet::Speaker;
 use super::holding::Holding;
 use super::protocol::{Happened, Header, Next, Pace, Protocol, Tell, Value};
 use super::shared::Shared;
@@ -33,6 +34,8 @@ pub(super) struct Driver {
     looking: Slot<Look>,
     /// The last failure.
     fault: Option<Fault>,
+    /// Where a name was given: hears of everything that the record of this proxy says.
+    speaker: Option<Speaker>,
 }
 
 /// A call under way, if any.
@@ -60,9 +63,15 @@ impl Driver {
             watch: None,
             looking: None,
             fault: None,
+            speaker: None,
         };
         driver.look_later();
         driver
+    }
+
+    /// From now on `speaker` hears of what there is to say.
+    pub(super) fn speak(&mut self, speaker: Speaker) {
+        self.speaker = Some(speaker);
     }
 
     /// Runs until the state of the key is known.
@@ -203,6 +212,10 @@ impl Driver {
             };
             facts.hold(&self.holding);
         });
+        if let Some(speaker) = &self.speaker {
+            let histories = self.protocol.counters().histories;
+            speaker.hear(&self.connection, &self.holding, histories);
+        }
     }
 
     /// Does one thing; true where the set is empty from now on.
@@ -243,7 +256,7 @@ impl Driver {
                         key = &*self.key,
                         revision, "the key is absent: no directives"
                     );
-                    self.holding.clear();
+                    self.holding.clear(revision);
                     self.shared.record(|facts| facts.counters.applied += 1);
                     return true;
                 };

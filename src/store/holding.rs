@@ -22,6 +22,8 @@ pub(super) struct Snapshot {
 #[derive(Debug, Default)]
 pub(super) struct Holding {
     document: Option<Document>,
+    /// As of which revision the key was seen absent, if it is.
+    absent: Option<i64>,
     refused: Option<Refused>,
 }
 
@@ -81,6 +83,7 @@ impl Holding {
             aging.lease_answered(reading, now);
         }
         self.refused = None;
+        self.absent = None;
         self.document = Some(Document {
             accepted,
             revision: value.mod_revision,
@@ -92,9 +95,12 @@ impl Holding {
         Ok(())
     }
 
-    /// The key is absent: nothing is in force.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
+    /// The key is absent as of `revision`: nothing is in force.
+    pub(super) fn clear(&mut self, revision: i64) {
+        *self = Self {
+            absent: Some(revision),
+            ..Self::default()
+        };
     }
 
     /// What stands at the key is too large to be received.
@@ -174,6 +180,11 @@ impl Holding {
             directives: document.built.map_or(0, |built| built.alive),
             bytes: document.bytes,
         })
+    }
+
+    /// As of which revision the key was seen absent, where it is.
+    pub(super) fn absent(&self) -> Option<i64> {
+        self.absent
     }
 
     /// How the document in force ages.

@@ -116,7 +116,7 @@ fn a_refused_document_keeps_the_last_good_one() {
 fn an_absent_key_empties() {
     let mut bench = Bench::new();
     bench.take(5, lease(T0), &document(&[60])).unwrap();
-    bench.holding.clear();
+    bench.holding.clear(7);
     assert_eq!((bench.alive(), bench.holding.applied()), (0, None));
 }
 

@@ -6,12 +6,13 @@
 //!
 //! Inside, one direction: `driver` does what `protocol` asks for, by the calls of `wire`; `holding` keeps the last
 //! good document and its age; `decision` finds the few directives that concern a request. `protocol`, `holding` and
-//! `decision` are pure.
+//! `decision` are pure. Beside them `fleet` keeps the record of a proxy that was given a name, and nothing depends on it.
 
 mod builder;
 mod copies;
 mod decision;
 mod driver;
+mod fleet;
 mod holding;
 mod protocol;
 mod shared;
@@ -27,13 +28,14 @@ use tokio::sync::watch;
 
 use crate::document::{Moment, Refusal};
 use crate::etcd::{BadKey, BadOptions, ConnectOptions, Fault};
+use fleet::Retirement;
 use holding::Holding;
 use protocol::Value;
 use shared::Shared;
 
 pub use builder::StoreBuilder;
 pub use decision::Decision;
-pub use status::{Applied, Counters, Refused, Status};
+pub use status::{Applied, Counters, Refused, Reporting, ReportingState, Status};
 
 /// The diagnostics directives of a fleet, read from one etcd key and served from memory.
 ///
@@ -47,6 +49,8 @@ pub struct EtcdDirectiveStore {
 struct Inner {
     shared: Arc<Shared>,
     task: Option<tokio::task::AbortHandle>,
+    /// Where a name was given. The task that keeps the record ends with the one above, and needs no handle for that.
+    retirement: Option<Retirement>,
 }
 
 impl Drop for Inner {
@@ -123,12 +127,20 @@ impl EtcdDirectiveStore {
         holding.take(&value, None, now)?;
         shared.publish(holding.snapshot(now));
         shared.record(|facts| facts.hold(&holding));
-        Ok(Self::new(Arc::new(shared), None))
+        Ok(Self::new(Arc::new(shared), None, None))
     }
 
-    fn new(shared: Arc<Shared>, task: Option<tokio::task::AbortHandle>) -> Self {
+    fn new(
+        shared: Arc<Shared>,
+        task: Option<tokio::task::AbortHandle>,
+        retirement: Option<Retirement>,
+    ) -> Self {
         Self {
-            inner: Arc::new(Inner { shared, task }),
+            inner: Arc::new(Inner {
+                shared,
+                task,
+                retirement,
+            }),
         }
     }
 
@@ -150,6 +162,16 @@ impl EtcdDirectiveStore {
     #[must_use]
     pub fn status(&self) -> Status {
         self.inner.shared.status()
+    }
+
+    /// Takes back what the store says of itself under its instance name, for the end of a process: without it the proxy counts among the
+    /// fleet until its record lapses, within a minute. Takes three seconds at most, and ends nothing else.
+    ///
+    /// Dropping the last clone does the same beside it, where the runtime lives on for as long.
+    pub async fn retire(&self) {
+        if let Some(retirement) = &self.inner.retirement {
+            retirement.leave().await;
+        }
     }
 
     /// Tells when the set has changed: a document was applied, the key went away, a directive ended.

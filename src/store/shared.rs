@@ -8,7 +8,7 @@ use osproxy_core::{Clock, Instant};
 use tokio::sync::watch;
 
 use super::holding::{Holding, Snapshot};
-use super::status::{Applied, Counters, Refused, Status};
+use super::status::{Applied, Counters, Refused, Reporting, Status};
 use crate::document::{Aging, Moment};
 use crate::etcd::Fault;
 
@@ -29,6 +29,7 @@ pub(super) struct Facts {
     pub(super) last_fault: Option<Fault>,
     pub(super) unused_files: Option<&'static str>,
     pub(super) revision: i64,
+    pub(super) reporting: Option<Reporting>,
     pub(super) counters: Counters,
     applied: Option<Applied>,
     aging: Option<Aging>,
@@ -60,6 +61,7 @@ impl Shared {
                 last_fault: None,
                 unused_files: None,
                 revision: 0,
+                reporting: None,
                 counters: Counters::default(),
                 applied: None,
                 aging: None,
@@ -114,6 +116,7 @@ impl Shared {
             clock_ahead_ms: aging.and_then(|aging| aging.clock_ahead_ms(now)),
             stale: facts.confirmed.is_none_or(|at| ago(at) > STALE),
             refused: facts.refused,
+            reporting: facts.reporting,
             counters: facts.counters,
         }
     }

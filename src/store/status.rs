@@ -34,6 +34,8 @@ pub struct Status {
     pub stale: bool,
     /// What stands at the key and was not taken; the document in force is then an older one.
     pub refused: Option<Refused>,
+    /// How the store fares with saying of itself how fresh it is; `None` where it was given no instance name, so that it does not.
+    pub reporting: Option<Reporting>,
     /// What has happened since the start.
     pub counters: Counters,
 }
@@ -50,6 +52,37 @@ pub struct Applied {
     pub directives: usize,
     /// Its size.
     pub bytes: usize,
+}
+
+/// How a store fares with the record that it keeps of itself at `<key>/fleet/<instance>`. Nothing else depends on it.
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct Reporting {
+    /// How it stands.
+    pub state: ReportingState,
+    /// The revision that the record says; `None` while there is no record.
+    pub revision: Option<i64>,
+    /// The slug of the last failure; `None` where the last record was written.
+    pub last_fault: Option<&'static str>,
+    /// How many records were written since the start.
+    pub records: u64,
+}
+
+/// The states of [`Reporting`].
+#[non_exhaustive]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReportingState {
+    /// There is no record yet, or its session is over and begins anew.
+    Starting,
+    /// There is a record.
+    Reporting,
+    /// The login may not write it, or may not read the window. Tried again after ten minutes and more.
+    Denied,
+    /// Another process of the same instance name keeps the record. Give each its own.
+    NameTaken,
+    /// etcd did not take it for another reason. Tried again, later and later up to a minute.
+    Failing,
 }
 
 /// A refused document.

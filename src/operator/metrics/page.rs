@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::{Metrics, ReasonLabel, STATES, StateLabel};
+use super::{Metrics, PROXIES, ReasonLabel, STATES, StateLabel};
 use crate::operator::observe::Fault;
 use crate::operator::publish::Held;
 
@@ -47,6 +47,9 @@ fn with_every_series() -> Metrics {
             .resources
             .get_or_create(&StateLabel { state })
             .set(0);
+    }
+    for state in PROXIES {
+        metrics.proxies.get_or_create(&StateLabel { state }).set(0);
     }
     for reason in Held::slugs() {
         metrics.held.get_or_create(&ReasonLabel { reason }).set(0);

@@ -15,6 +15,18 @@ pub struct Id {
     pub name: String,
 }
 
+impl Id {
+    /// Reads it back from what it is shown as.
+    #[must_use]
+    pub fn parse(shown: &str) -> Option<Self> {
+        let (namespace, name) = shown.split_once('/')?;
+        Some(Self {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        })
+    }
+}
+
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)

@@ -16,15 +16,20 @@ use super::servers::Servers;
 use crate::document::Moment;
 use crate::etcd::Fault;
 use crate::operator::answers::Answers;
+use crate::operator::applied::Roll;
 use crate::operator::observe::Observed;
 use crate::operator::publish::KeyState;
 use crate::operator::publish::keys::KeyStore;
-use crate::resource::{DiagnosticsFleet, DiagnosticsFleetStatus};
+use crate::resource::{DiagnosticsFleet, DiagnosticsFleetStatus, MAX_WORST};
 
 const FIELD_MANAGER: &str = "osproxy-directives";
 const CALL_DEADLINE: Duration = Duration::from_secs(5);
 /// Between two writes.
-const SPACING: Duration = Duration::from_secs(3);
+const SPACING: Duration = Duration::from_secs(5);
+/// How long after something has happened it is looked at what it came to, besides the time over which the proxies spread their answers: what
+/// passes by itself need not be told.
+const SETTLE: Duration = Duration::from_secs(1);
+const LONGEST_SETTLE: Duration = Duration::from_secs(10);
 /// How often what no channel tells is looked at: the clocks, and etcd's servers.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// How long etcd is out of sight before those who do not lead say so: as long as for the directives' own statuses.
@@ -44,8 +49,8 @@ pub(in crate::operator) struct Overview {
     pub(in crate::operator) seen: channel::Receiver<Result<KeyState, Fault>>,
     /// What the cycle of this replica came to; none while it does not lead.
     pub(in crate::operator) settled: channel::Receiver<Option<Settled>>,
-    /// What the proxies say; none while nobody looks.
-    pub(in crate::operator) fleet: channel::Receiver<Option<Fleet>>,
+    /// The proxies that report; none while this replica does not lead.
+    pub(in crate::operator) roll: channel::Receiver<Option<Arc<Roll>>>,
     pub(in crate::operator) store: KeyStore,
 }
 
@@ -78,7 +83,8 @@ impl Overview {
             out_of_sight = fault.map(|_| out_of_sight.unwrap_or(now));
             let is_out =
                 out_of_sight.is_some_and(|since| now.saturating_duration_since(since) >= PATIENCE);
-            self.fleet.borrow_and_update();
+            let roll = self.roll.borrow_and_update().clone();
+            let mut turns = roll.as_ref().map(|roll| roll.changes());
             let mut pause = SPACING;
             if leads || is_out {
                 if fault.is_none()
@@ -87,7 +93,11 @@ impl Overview {
                     asked = Some(now);
                     told = servers.ask().await;
                 }
-                match self.write(&api, &name, settled, &told, &mut present).await {
+                let fleet = roll.as_deref().and_then(fleet);
+                match self
+                    .write(&api, &name, settled, &told, fleet.as_ref(), &mut present)
+                    .await
+                {
                     Ok(()) => {
                         if std::mem::take(&mut refused) {
                             info!("Can write the DiagnosticsFleet again");
@@ -112,9 +122,14 @@ impl Overview {
             tokio::select! {
                 changed = self.settled.changed() => if changed.is_err() { return },
                 _ = self.seen.changed() => {}
-                _ = self.fleet.changed() => {}
-                () = sleep(LOOK_AGAIN) => {}
+                _ = self.roll.changed() => {}
+                () = turned(turns.as_mut()) => {}
+                () = sleep(LOOK_AGAIN) => continue,
             }
+            let spread = roll.map_or(Duration::ZERO, |roll| {
+                Duration::from_millis(roll.window_ms())
+            });
+            sleep((SETTLE + spread).min(LONGEST_SETTLE)).await;
         }
     }
 
@@ -124,6 +139,7 @@ impl Overview {
         name: &str,
         settled: Option<Settled>,
         told: &[Result<Server, Fault>],
+        fleet: Option<&Fleet>,
         present: &mut Present,
     ) -> Result<(), String> {
         let known = match present {
@@ -142,7 +158,6 @@ impl Overview {
         };
         let desired = {
             let seen = self.seen.borrow();
-            let fleet = self.fleet.borrow();
             let facts = Facts {
                 leader: settled.map(|_| self.instance.as_str()),
                 seen: seen.as_ref().map_err(|fault| *fault),
@@ -154,7 +169,7 @@ impl Overview {
                     .then(|| self.answers.clock_ahead_secs()),
                 definition: self.observed.definition(),
                 unseen: self.observed.fault(),
-                fleet: fleet.as_ref(),
+                fleet,
                 now_secs: Moment::now(&*self.clock).wall_secs(),
             };
             status(&facts, known)
@@ -192,6 +207,28 @@ impl Overview {
         }
         *known = Box::new(desired);
         Ok(())
+    }
+}
+
+/// What the proxies come to at the moment; none before they have been listed.
+fn fleet(roll: &Roll) -> Option<Fleet> {
+    let target = roll.newest()?;
+    roll.look(|view| {
+        let view = view?;
+        let worst = view.worst(target, MAX_WORST);
+        Some(Fleet {
+            counts: view.counts(target),
+            worst: worst.into_iter().cloned().collect(),
+            target: Some(target),
+        })
+    })
+}
+
+async fn turned(turns: Option<&mut channel::Receiver<u64>>) {
+    match turns {
+        // The sender lives as long as the roll, which the caller holds.
+        Some(turns) => drop(turns.changed().await),
+        None => std::future::pending().await,
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::watch as channel;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
+use super::fence::Guard;
 use super::keys::{KeyStore, back_off};
 use crate::etcd::{Fault, within};
 
@@ -140,6 +141,15 @@ impl Term {
     /// Waits until the lease is no longer proven to live.
     pub async fn lost(&self) {
         self.session.lost().await;
+    }
+
+    /// What holds in etcd for as long as this term does.
+    #[must_use]
+    pub fn leads(&self) -> Guard {
+        Guard::CreateRevision {
+            key: self.leader_key.clone(),
+            revision: self.leader_revision,
+        }
     }
 
     /// Whether the lease is proven to live, as far as is known.

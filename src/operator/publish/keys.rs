@@ -183,6 +183,17 @@ impl KeyStore {
         self.guarded(b"", compares, operation).await
     }
 
+    /// Announces over how many milliseconds proxies spread their records, where we still lead. Says whether we did.
+    ///
+    /// # Errors
+    /// [`Fault`]. Whether it was carried out does not matter: the next announcement says the same.
+    pub async fn announce_window(&self, leads: &Guard, window_ms: u64) -> Result<bool, Fault> {
+        let put = TxnOp::put(self.keys.window(), window_ms.to_string(), None);
+        let leads = compare(leads.clone());
+        let txn = Txn::new().when([leads]).and_then([put]);
+        Ok(self.transact(txn).await?.succeeded())
+    }
+
     /// Follows the keys for ever: reads them, watches them, and reads them again at every event and every 45 s (± a third), whatever the watch says. A
     /// watch only wakes, so nothing that it loses or repeats can mislead anybody.
     pub async fn follow(self, seen: channel::Sender<Result<KeyState, Fault>>) {

@@ -67,7 +67,9 @@ impl Stored {
         Publication::from_lease_id(self.lease)
     }
 
-    fn dated(&self) -> Option<Vec<DatedEntry>> {
+    /// What it says, with absolute ends; `None` where no reader can date it, or a strict one refuses it.
+    #[must_use]
+    pub fn dated(&self) -> Option<Vec<DatedEntry>> {
         let publication = self.publication()?;
         Some(Accepted::from_bytes(&self.value).ok()?.dated(publication))
     }

@@ -6,11 +6,13 @@
 
 mod announce;
 mod events;
+mod proxies;
 mod status;
 mod trouble;
 mod writer;
 
 pub use announce::{Announcer, Notice, Told};
-pub use status::{Transition, desired_status, rfc3339, says_the_same, transition};
+pub use proxies::Word;
+pub use status::{Transition, desired_status, rfc3339, says_the_same, transitions};
 use writer::FIELD_MANAGER;
 pub use writer::{Report, ReportTally, Reporter};

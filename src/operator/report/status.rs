@@ -4,20 +4,26 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde_json::Value;
 
+use super::proxies::{Fresh, Word, applied};
 use crate::operator::observe::Resource;
 use crate::operator::plan::Verdict;
 use crate::operator::publish::{Held, Outcome};
 use crate::resource::{DiagnosticsDirectiveStatus, State, sample, target_summary};
 
 /// One answer to "does it hold?", with its reason and a sentence for people.
-struct Answer {
+#[derive(Debug)]
+pub(super) struct Answer {
     status: &'static str,
     reason: &'static str,
     message: String,
 }
 
 impl Answer {
-    fn new(status: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+    pub(super) fn new(
+        status: &'static str,
+        reason: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
         Self {
             status,
             reason,
@@ -26,11 +32,12 @@ impl Answer {
     }
 }
 
-const TRUE: &str = "True";
-const FALSE: &str = "False";
-const UNKNOWN: &str = "Unknown";
+pub(super) const TRUE: &str = "True";
+pub(super) const FALSE: &str = "False";
+pub(super) const UNKNOWN: &str = "Unknown";
 
-/// The status of `resource` under `verdict`, where the key stands as `outcome` says; `None` for the outcome while it is not known yet.
+/// The status of `resource` under `verdict`, where the key stands as `outcome` says and the proxies as `word` does; `None` for either while it is
+/// not known yet.
 ///
 /// A condition keeps its `lastTransitionTime` from the resource's present status as long as it says the same.
 #[must_use]
@@ -38,11 +45,18 @@ pub fn desired_status(
     resource: &Resource,
     verdict: &Verdict,
     outcome: Option<Outcome>,
+    word: Option<&Word>,
     now_secs: u64,
 ) -> DiagnosticsDirectiveStatus {
     let accepted = accepted(verdict);
     let published = published(verdict, outcome);
-    let ready = ready(verdict, &accepted, &published);
+    let is_published = published.status == TRUE;
+    let applied = applied(resource, verdict, word);
+    let mut ready = ready(verdict, &accepted, &published);
+    if ready.status == TRUE && applied.is_refused && !matches!(verdict, Verdict::Expired { .. }) {
+        let message = "A proxy refuses the document; the condition Applied says which and why";
+        ready = Answer::new(FALSE, "ProxiesRejecting", message);
+    }
     let stalled = accepted.status == FALSE;
     let reconciling = !stalled && ready.status != TRUE;
     let mut named = vec![("Accepted", accepted), ("Published", published)];
@@ -58,21 +72,28 @@ pub fn desired_status(
             Answer::new(TRUE, ready.reason, ready.message.clone()),
         ));
     }
-    let ready_is_true = ready.status == TRUE;
     named.push(("Ready", ready));
+    let mut kept = None;
+    match applied.condition {
+        Some(Fresh::Kept(condition)) => kept = Some(*condition),
+        Some(Fresh::Said(answer)) => named.push(("Applied", answer)),
+        None => {}
+    }
 
     let directive = resource.directive.as_ref().ok();
     DiagnosticsDirectiveStatus {
         observed_generation: Some(resource.generation),
-        state: Some(state(verdict, ready_is_true)),
+        state: Some(state(verdict, is_published)),
         expiration_time: directive.map(|d| rfc3339(d.window.end_secs)),
         target_summary: directive.map(|d| target_summary(&d.entry.selector)),
         sample: directive.map(|d| sample(d.entry.sample_per_mille)),
+        applied: applied.column,
+        proxies: applied.proxies,
         conditions: named
             .into_iter()
             .map(|(type_, answer)| condition(type_, answer, resource, now_secs))
+            .chain(kept)
             .collect(),
-        ..DiagnosticsDirectiveStatus::default()
     }
 }
 
@@ -108,9 +129,21 @@ pub struct Transition {
     pub note: String,
 }
 
-/// What to say in an Event when `present` becomes `desired`; at most one thing.
+/// What to say in Events when `present` becomes `desired`: at most one thing about the directive, and one about its proxies. `again` says that all
+/// proxies have had it before.
 #[must_use]
-pub fn transition(
+pub fn transitions(
+    resource: &Resource,
+    desired: &DiagnosticsDirectiveStatus,
+    outcome: Option<Outcome>,
+    again: bool,
+) -> Vec<Transition> {
+    let state = state_transition(resource, desired, outcome);
+    let applied = applied_transition(resource, desired).filter(|_| !again);
+    state.into_iter().chain(applied).collect()
+}
+
+fn state_transition(
     resource: &Resource,
     desired: &DiagnosticsDirectiveStatus,
     outcome: Option<Outcome>,
@@ -148,6 +181,36 @@ pub fn transition(
         }),
         State::Pending | State::Scheduled | State::Suspended => None,
     }
+}
+
+fn applied_transition(
+    resource: &Resource,
+    desired: &DiagnosticsDirectiveStatus,
+) -> Option<Transition> {
+    let is_true = |condition: &&Condition| condition.type_ == "Applied" && condition.status == TRUE;
+    desired.conditions.iter().find(is_true)?;
+    let present = present_condition(resource, "Applied");
+    let was = present.and_then(|present| present.get("status")?.as_str());
+    let of_this_generation = present
+        .and_then(|present| present.get("observedGeneration")?.as_i64())
+        == Some(resource.generation);
+    let is_news =
+        desired.state == Some(State::Active) && (was != Some(TRUE) || !of_this_generation);
+    is_news.then(|| Transition {
+        warning: false,
+        reason: "Applied",
+        note: format!(
+            "Every proxy that reports has it: {}",
+            desired.applied.as_deref().unwrap_or_default()
+        ),
+    })
+}
+
+/// One condition of the status that stands on the API server.
+pub(super) fn present_condition<'r>(resource: &'r Resource, type_: &str) -> Option<&'r Value> {
+    let conditions = resource.status.get("conditions").and_then(Value::as_array);
+    let mut all = conditions.into_iter().flatten();
+    all.find(|condition| type_of(condition) == type_)
 }
 
 fn type_of(condition: &Value) -> &str {
@@ -229,14 +292,14 @@ fn ready(verdict: &Verdict, accepted: &Answer, published: &Answer) -> Answer {
     }
 }
 
-fn state(verdict: &Verdict, ready: bool) -> State {
+fn state(verdict: &Verdict, published: bool) -> State {
     match verdict {
         Verdict::Refused(_) => State::Rejected,
         Verdict::Scheduled { .. } => State::Scheduled,
         Verdict::Expired { .. } => State::Expired,
         // While the document still says otherwise, it is not suspended where it matters.
-        Verdict::Suspended { .. } if ready => State::Suspended,
-        Verdict::Active { .. } if ready => State::Active,
+        Verdict::Suspended { .. } if published => State::Suspended,
+        Verdict::Active { .. } if published => State::Active,
         Verdict::Suspended { .. } | Verdict::Active { .. } | Verdict::NoRoom { .. } => {
             State::Pending
         }
@@ -265,13 +328,7 @@ fn condition(type_: &str, answer: Answer, resource: &Resource, now_secs: u64) ->
         reason,
         message,
     } = answer;
-    let present = resource
-        .status
-        .get("conditions")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .find(|condition| type_of(condition) == type_);
+    let present = present_condition(resource, type_);
     let unchanged = present.filter(|c| c.get("status").and_then(Value::as_str) == Some(status));
     let since = unchanged
         .and_then(|c| c.get("lastTransitionTime")?.as_str()?.parse().ok())

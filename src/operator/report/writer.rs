@@ -18,10 +18,12 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::events::{Postbox, deliver};
-use super::status::{Transition, desired_status, says_the_same, transition};
+use super::proxies::Word;
+use super::status::{Transition, desired_status, present_condition, says_the_same, transitions};
 use super::trouble::{Reach, Trouble};
 use crate::document::Moment;
 use crate::operator::answers::Answers;
+use crate::operator::applied::{Judge, Ledger, Roll};
 use crate::operator::observe::{Id, Resource};
 use crate::operator::plan::Plan;
 use crate::operator::publish::Outcome;
@@ -36,6 +38,8 @@ pub struct Report {
     pub plan: Plan,
     /// How the key stands to it; `None` while that is not known.
     pub outcome: Option<Outcome>,
+    /// Since which publication each directive stands as it does.
+    pub ledger: Arc<Ledger>,
 }
 
 /// What reporting has done, for metrics.
@@ -54,6 +58,10 @@ pub struct ReportTally {
 /// The field manager of the status.
 pub(super) const FIELD_MANAGER: &str = "osproxy-directives";
 const CALL_DEADLINE: Duration = Duration::from_secs(5);
+/// Between a proxy's word and a look at what all say.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+/// Until the next look where nothing is expected.
+const IDLE: Duration = Duration::from_hours(1);
 
 /// Writes statuses and Events while this process leads.
 pub struct Reporter {
@@ -65,6 +73,8 @@ pub struct Reporter {
     tally: Arc<ReportTally>,
     /// What was written last and under which version of the object, until the watch shows a later one.
     written: HashMap<String, Written>,
+    roll: Arc<Roll>,
+    judge: Judge,
 }
 
 impl std::fmt::Debug for Reporter {
@@ -86,7 +96,7 @@ struct Job {
     /// The version to write over: any other one is refused, also that of a later object of the same name.
     version: String,
     status: DiagnosticsDirectiveStatus,
-    event: Option<Transition>,
+    events: Vec<Transition>,
 }
 
 enum Done {
@@ -116,7 +126,16 @@ impl Reporter {
             clock,
             tally: Arc::default(),
             written: HashMap::new(),
+            roll: Arc::default(),
+            judge: Judge::default(),
         }
+    }
+
+    /// The same, which tells what the proxies of `roll` have.
+    #[must_use]
+    pub fn with_roll(mut self, roll: Arc<Roll>) -> Self {
+        self.roll = roll;
+        self
     }
 
     /// What has been done.
@@ -136,6 +155,9 @@ impl Reporter {
         let mut calls = FuturesUnordered::new();
         let mut trouble = Trouble::default();
         let mut wait = Box::pin(sleep(Duration::ZERO));
+        let mut proxies = self.roll.changes();
+        let mut look = Box::pin(sleep(IDLE));
+        let mut looks_soon = false;
         loop {
             while calls.len() < trouble.window()
                 && let Some(report) = &latest
@@ -157,9 +179,24 @@ impl Reporter {
                     let report = reports.borrow_and_update().clone();
                     if let Some(report) = &report {
                         waiting.extend(news(latest.as_deref(), report));
+                        waiting.extend(self.look(report));
                         self.forget_the_gone(report);
+                        look.set(sleep(self.until_next_look()));
+                        looks_soon = false;
                     }
                     latest = report;
+                }
+                // The records of a fleet arrive one by one, and are looked at together.
+                _ = proxies.changed(), if !looks_soon => {
+                    look.set(sleep(BETWEEN_LOOKS));
+                    looks_soon = true;
+                }
+                () = &mut look => {
+                    if let Some(report) = &latest {
+                        waiting.extend(self.look(report));
+                    }
+                    look.set(sleep(self.until_next_look()));
+                    looks_soon = false;
                 }
                 Some((id, done)) = calls.next(), if !calls.is_empty() => {
                     under_way.remove(&id);
@@ -167,8 +204,8 @@ impl Reporter {
                         Done::Written(job, version) => {
                             trouble.written();
                             self.remember(&job, version);
-                            if let Some(event) = job.event {
-                                postbox.put(job.resource, event);
+                            for event in job.events {
+                                postbox.put(Arc::clone(&job.resource), event);
                             }
                         }
                         Done::Failed(reach) => {
@@ -204,17 +241,43 @@ impl Reporter {
             }
             None => {}
         }
-        let status = desired_status(&resource, verdict, report.outcome, now_secs);
+        let word = self.word(id, &resource);
+        let status = desired_status(&resource, verdict, report.outcome, word.as_ref(), now_secs);
         if says_the_same(&resource.status, &status) {
             return None;
         }
-        let event = transition(&resource, &status, report.outcome);
+        let again = word.is_some_and(|word| word.opinion.again);
+        let events = transitions(&resource, &status, report.outcome, again);
         Some(Job {
             resource,
             version,
             status,
-            event,
+            events,
         })
+    }
+
+    /// Whose proxies say something else than before.
+    fn look(&mut self, report: &Report) -> Vec<Id> {
+        let now = self.clock.now();
+        let window_ms = self.roll.window_ms();
+        let (roll, judge) = (&self.roll, &mut self.judge);
+        let news = roll.look(|view| judge.look(now, &report.ledger, view, window_ms));
+        news.iter().filter_map(|id| Id::parse(id)).collect()
+    }
+
+    fn until_next_look(&self) -> Duration {
+        let now = self.clock.now();
+        self.judge
+            .look_at()
+            .map_or(IDLE, |at| at.saturating_duration_since(now))
+    }
+
+    /// What the proxies say of one directive, where there is anything to say.
+    fn word(&self, id: &Id, resource: &Resource) -> Option<Word> {
+        let opinion = self.judge.opinion(&id.to_string())?;
+        let present = present_condition(resource, "Applied");
+        let reason = present.and_then(|present| present.get("reason")?.as_str());
+        Some(self.roll.look(|view| Word::of(opinion, view, reason)))
     }
 
     fn forget_the_gone(&mut self, report: &Report) {

@@ -1,0 +1,100 @@
+//! Beside step four: which proxies have what was published.
+//!
+//! * [`follow`] keeps the roll of the proxies that report, and announces over how long they spread their records.
+//! * [`ledger`] notes since which publication each directive stands as it does; pure.
+//! * [`judge`] says what that comes to for each directive, and when to look again; pure.
+//!
+//! Nothing here is a gate: a document is published whatever the proxies say, and a status is written where the answer changes.
+
+mod follow;
+mod judge;
+mod ledger;
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::watch as channel;
+
+use crate::fleet::{DEFAULT_WINDOW_MS, FleetView, Target};
+
+pub use follow::follow;
+pub use judge::{Judge, Opinion, Said, grace};
+pub use ledger::{Ledger, Since};
+
+/// The proxies that report, as the leader sees them; shared by whoever tells of them.
+#[derive(Debug)]
+pub struct Roll {
+    /// `None` before the first complete list.
+    view: Mutex<Option<FleetView>>,
+    changes: channel::Sender<u64>,
+    window_ms: AtomicU64,
+    /// The revision of the newest publication; 0 before the key has been compared.
+    revision: AtomicI64,
+    absent: AtomicU64,
+}
+
+impl Default for Roll {
+    fn default() -> Self {
+        Self {
+            view: Mutex::default(),
+            changes: channel::Sender::new(0),
+            window_ms: AtomicU64::new(DEFAULT_WINDOW_MS),
+            revision: AtomicI64::new(0),
+            absent: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Roll {
+    /// Looks at the fleet; `None` before the first complete list. What was seen before stays while the records cannot be seen. The lock is held
+    /// meanwhile, so whoever looks is quick.
+    pub fn look<T>(&self, look: impl FnOnce(Option<&FleetView>) -> T) -> T {
+        look(self.lock().as_ref())
+    }
+
+    /// Wakes where a count may be another one.
+    #[must_use]
+    pub fn changes(&self) -> channel::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// The window that is in force, in milliseconds.
+    #[must_use]
+    pub fn window_ms(&self) -> u64 {
+        self.window_ms.load(Ordering::Relaxed)
+    }
+
+    /// What a proxy has seen that has the newest publication; `None` before the key has been compared.
+    #[must_use]
+    pub fn newest(&self) -> Option<Target> {
+        let revision = self.revision.load(Ordering::Relaxed);
+        (revision > 0).then(|| Target {
+            revision,
+            absence_will_do: self.absent.load(Ordering::Relaxed) > 0,
+        })
+    }
+
+    /// Notes the newest publication.
+    pub fn set_newest(&self, newest: Target) {
+        self.absent
+            .store(u64::from(newest.absence_will_do), Ordering::Relaxed);
+        self.revision.store(newest.revision, Ordering::Relaxed);
+    }
+
+    /// Changes what is known; `change` says whether a count may be another one.
+    fn change(&self, change: impl FnOnce(&mut FleetView) -> bool) {
+        let changed = {
+            let mut view = self.lock();
+            let first = view.is_none();
+            change(view.get_or_insert_default()) || first
+        };
+        if changed {
+            self.changes.send_modify(|version| *version += 1);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<FleetView>> {
+        // Nothing panics while it holds the lock.
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

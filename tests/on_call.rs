@@ -1,0 +1,296 @@
+//! Each proxy's word: whoever applied a directive learns whether every proxy that reports has it.
+
+#[path = "on_call/rights.rs"]
+mod rights;
+mod support;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use etcd_client::{GetOptions, PutOptions};
+use osproxy_core::{Clock, SystemClock};
+use osproxy_directives::EtcdDirectiveStore;
+use osproxy_directives::fleet::{Record, Refused};
+use serde_json::Value;
+use support::{KEY, Line, SOON, Stopwatch, condition, directive, options, seen, traces};
+use testbed::gateway::{Asked, Gateway};
+use testbed::{ControlPlane, Etcd, EtcdOptions, Operator, Proxy, ProxyOptions, eventually};
+
+/// Up to 500 proxies.
+const AT_ONCE: Duration = Duration::from_secs(2);
+/// A proxy that is behind is named.
+const NAMED: Duration = Duration::from_secs(30);
+/// A dead proxy's record goes with its lease, which etcd looks at twice a second.
+const FORGOTTEN: Duration = Duration::from_secs(65);
+/// One directive, in its life.
+const STATUSES: usize = 6;
+
+/// The whole line with a gateway that counts, two stores in this process, and a proxy that can be stopped.
+struct Stage {
+    stores: Vec<EtcdDirectiveStore>,
+    proxy: Proxy,
+    gateway: Gateway,
+    line: Line,
+}
+
+impl Stage {
+    async fn start() -> Result<Self> {
+        let (plane, etcd) =
+            tokio::try_join!(ControlPlane::start(), Etcd::start(EtcdOptions::new()))?;
+        let gateway = Gateway::start(&plane).await?;
+        let options = options().api_server(gateway.endpoint());
+        let operator = Operator::start(&plane, &etcd, options).await?;
+        operator.wait_ready().await?;
+        let line = Line {
+            operator,
+            etcd,
+            plane,
+        };
+        let proxy = ProxyOptions::new(example()?, line.etcd.endpoints())
+            .name("proxy-3")
+            .arg("--instance")
+            .arg("proxy-3");
+        Ok(Self {
+            stores: vec![
+                named(&line.etcd, "proxy-1").await?,
+                named(&line.etcd, "proxy-2").await?,
+            ],
+            proxy: Proxy::start(proxy).await?,
+            gateway,
+            line,
+        })
+    }
+
+    /// Applies a directive and waits until the condition Applied is `expected`.
+    async fn apply(&self, name: &str, expected: &str, within: Duration) -> Result<Value> {
+        self.line.apply(&directive(name, "1h")).await?;
+        self.applied(name, expected, within).await
+    }
+
+    async fn applied(&self, name: &str, expected: &str, within: Duration) -> Result<Value> {
+        let what = format!("{name} to be Applied={expected}");
+        eventually(&what, within.max(SOON), async || {
+            let status = self.line.status(name).await?;
+            ensure!(condition(&status, "Applied")? == expected, "{status}");
+            Ok(status)
+        })
+        .await
+    }
+
+    /// How many statuses of a directive were written so far.
+    fn statuses(&self, name: &str) -> usize {
+        let path = format!("/{name}/status");
+        let about = |asked: &Asked| asked.is_status() && asked.path.ends_with(&path);
+        self.gateway.asked(about).len()
+    }
+
+    fn everybody_traces(&self) -> Result<()> {
+        let now = SystemClock.now();
+        let traced = self
+            .stores
+            .iter()
+            .filter(|store| traces(store, now))
+            .count();
+        ensure!(traced == self.stores.len(), "only {traced} trace");
+        Ok(())
+    }
+}
+
+/// A store with a name, as a proxy embeds it.
+async fn named(etcd: &Etcd, name: &str) -> Result<EtcdDirectiveStore> {
+    let store = EtcdDirectiveStore::builder(etcd.endpoints(), KEY, Arc::new(SystemClock));
+    Ok(store.instance(name).build().await?)
+}
+
+/// The example, which cargo builds beside every test.
+fn example() -> Result<PathBuf> {
+    let operator = support::binary();
+    let directory = operator.parent().context("no directory")?;
+    Ok(directory.join("examples/proxy"))
+}
+
+/// The records that stand below the key, by instance; each with the lease that it hangs on.
+async fn records(etcd: &Etcd) -> Result<Vec<(String, Record, i64)>> {
+    let mut client = etcd.client().await?;
+    let below = format!("{KEY}/fleet/");
+    let options = GetOptions::new().with_prefix();
+    let answer = client.get(below.as_str(), Some(options)).await?;
+    let all = answer.kvs().iter().map(|kv| {
+        let instance = kv.key_str()?.trim_start_matches(&below).to_owned();
+        Ok((instance, Record::from_bytes(kv.value())?, kv.lease()))
+    });
+    all.collect()
+}
+
+async fn reporting(etcd: &Etcd, expected: &[&str]) -> Result<()> {
+    eventually(&format!("{expected:?} to report"), SOON, async || {
+        let names: Vec<_> = records(etcd).await?.into_iter().map(|r| r.0).collect();
+        ensure!(names == expected, "{names:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// A proxy that says what a test has it say, with a proxy's rights and under a lease of its own.
+struct Double {
+    client: etcd_client::Client,
+    lease: i64,
+}
+
+impl Double {
+    async fn new(etcd: &Etcd) -> Result<Self> {
+        let mut client = etcd.client().await?;
+        let lease = client.lease_grant(60, None).await?.id();
+        Ok(Self { client, lease })
+    }
+
+    async fn says(&mut self, revision: i64, refused: Option<i64>) -> Result<()> {
+        let record = Record {
+            version: "0.0.1".to_owned(),
+            revision,
+            refused: refused.map(|revision| Refused {
+                reason: "unknown_member".to_owned(),
+                revision,
+            }),
+            ..Record::default()
+        };
+        let options = PutOptions::new().with_lease(self.lease);
+        let key = format!("{KEY}/fleet/double");
+        self.client
+            .put(key, record.to_bytes(), Some(options))
+            .await?;
+        Ok(())
+    }
+
+    async fn ends(mut self) -> Result<()> {
+        self.client.lease_revoke(self.lease).await?;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn each_proxy_has_its_word_and_none_holds_a_directive_up() -> Result<()> {
+    let mut stage = Stage::start().await?;
+    let etcd = || &stage.line.etcd;
+    reporting(etcd(), &["proxy-1", "proxy-2", "proxy-3"]).await?;
+
+    // True when all of them have it, and not before.
+    let applied = Stopwatch::start();
+    let status = stage.apply("a", "True/Applied", AT_ONCE).await?;
+    let took = "an apply, until three proxies have said that they have it";
+    stage.everybody_traces()?;
+    let known = stage.proxy.directives().await?;
+    ensure!(known.directives.len() == 1, "{known:?}");
+    seen("A1", took, AT_ONCE, &applied)?;
+    ensure!(status["applied"] == "3/3", "{status}");
+    ensure!(status["proxies"]["reporting"] == 3, "{status}");
+    eventually("the Event", SOON, async || {
+        let args = ["events", "--for", "diag/a"];
+        let events = stage.line.plane.kubectl(&args).await?.success()?;
+        ensure!(
+            events.contains("Applied") && events.contains("3/3"),
+            "{events}"
+        );
+        Ok(())
+    })
+    .await?;
+
+    // A neighbour costs it nothing, and neither does the restart of a proxy.
+    let before = stage.statuses("a");
+    ensure!(before <= 3, "{before} statuses for one apply");
+    stage.apply("b", "True/Applied", AT_ONCE).await?;
+    let gone = stage.stores.pop().context("a store")?;
+    drop(gone);
+    reporting(etcd(), &["proxy-1", "proxy-3"]).await?;
+    let again = named(etcd(), "proxy-2").await?;
+    reporting(etcd(), &["proxy-1", "proxy-2", "proxy-3"]).await?;
+    ensure!(traces(&again, SystemClock.now()));
+    ensure!(
+        stage.statuses("a") == before,
+        "a neighbour or a restart was told"
+    );
+
+    // One that refuses the document turns it False, for what it has not got, and not for what it has.
+    let mut double = Double::new(etcd()).await?;
+    let first = stage.line.document().await?.context("a document")?;
+    double.says(first.mod_revision, None).await?;
+    stage.apply("c", "Unknown/Pending", AT_ONCE).await?;
+    stage
+        .line
+        .ids(&["default/a", "default/b", "default/c"])
+        .await?;
+    let second = stage.line.document().await?.context("a document")?;
+    eventually("all others to have it", SOON, async || {
+        let all = records(etcd()).await?;
+        let have = |record: &Record| record.revision >= second.mod_revision;
+        let have = all.iter().filter(|(_, record, _)| have(record)).count();
+        ensure!(have == 3, "{all:?}");
+        Ok(())
+    })
+    .await?;
+    double
+        .says(first.mod_revision, Some(second.mod_revision))
+        .await?;
+    let refused = Stopwatch::start();
+    let status = stage
+        .applied("c", "False/ProxiesRejecting", AT_ONCE)
+        .await?;
+    seen("A2", "a proxy that refuses the document", AT_ONCE, &refused)?;
+    ensure!(
+        condition(&status, "Ready")? == "False/ProxiesRejecting",
+        "{status}"
+    );
+    let text = status.to_string();
+    ensure!(text.contains("double (unknown_member)"), "{status}");
+    ensure!(
+        status["applied"] == "3/4" && status["state"] == "Active",
+        "{status}"
+    );
+    double.ends().await?;
+    let status = stage.applied("c", "True/Applied", AT_ONCE).await?;
+    ensure!(condition(&status, "Ready")? == "True/Published", "{status}");
+    let other = stage.line.status("a").await?;
+    ensure!(condition(&other, "Applied")? == "True/Applied", "{other}");
+    ensure!(
+        stage.statuses("a") == before,
+        "a neighbour's refusal was told"
+    );
+
+    // One that is frozen is named, and forgotten with its lease.
+    stage.proxy.process().pause()?;
+    let frozen = Stopwatch::start();
+    let status = stage.apply("d", "False/ProxiesLagging", NAMED).await?;
+    seen("A3", "a frozen proxy, until it is named", NAMED, &frozen)?;
+    let text = status.to_string();
+    ensure!(
+        text.contains("1 of 3 proxies are behind: proxy-3"),
+        "{text}"
+    );
+    ensure!(status["proxies"]["lagging"] == 1, "{status}");
+    ensure!(
+        condition(&status, "Ready")? == "True/Published",
+        "never a gate: {status}"
+    );
+    let metrics = stage.line.operator.replica(0).metrics().await?;
+    ensure!(
+        metrics.contains(r#"osproxy_directives_proxies{state="lagging"} 1"#),
+        "{metrics}"
+    );
+    stage.proxy.process().kill()?;
+    let killed = Stopwatch::start();
+    let status = stage.applied("d", "True/Applied", FORGOTTEN).await?;
+    seen(
+        "A4",
+        "a dead proxy, until it is forgotten",
+        FORGOTTEN,
+        &killed,
+    )?;
+    ensure!(status["applied"] == "2/2", "{status}");
+    for name in ["a", "b", "c", "d"] {
+        let written = stage.statuses(name);
+        ensure!(written <= STATUSES, "{written} statuses of {name}");
+    }
+    Ok(())
+}
