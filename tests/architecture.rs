@@ -69,6 +69,7 @@ const ROOMS: &[Room] = &[
     pure("operator/report/status")
         .knows(&["resource"])
         .and(&["k8s_openapi"]),
+    pure("operator/overview/conditions").knows(&["etcd", "fleet"]),
     pure("operator/overview/report")
         .knows(&["etcd", "fleet", "resource"])
         .and(&["k8s_openapi"]),

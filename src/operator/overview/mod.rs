@@ -4,6 +4,7 @@
 //! The leader writes it. While etcd is out of sight nobody leads, and then each replica may: all of them say the same. Without the
 //! definition or the right everything else works as it did; the log says so once.
 
+mod conditions;
 mod report;
 mod servers;
 mod writer;

@@ -46,6 +46,7 @@ fn facts<'f>(keys: &'f KeyState, servers: &'f [Result<Server, Fault>]) -> Facts<
         leader: Some("operator-1"),
         seen: Ok(keys),
         settled: Some(in_sync()),
+        release: "ns/ours",
         servers,
         clock_ahead_secs: None,
         definition: Definition::Current,
@@ -170,11 +171,7 @@ fn the_fifty_worst_proxies_are_named_and_no_more() {
         view.set(&format!("edge-{index:02}"), record.as_bytes(), 1, 100);
     }
     let target = Target::published(60);
-    let fleet = Fleet {
-        counts: view.counts(target),
-        worst: view.worst(target, 60).into_iter().cloned().collect(),
-        target: Some(target),
-    };
+    let fleet = Fleet::of(&view, target);
     let keys = keys(our_lease());
     let facts = Facts {
         fleet: Some(&fleet),
@@ -194,6 +191,52 @@ fn the_fifty_worst_proxies_are_named_and_no_more() {
 }
 
 #[test]
+fn a_key_that_is_anothers_is_told_where_nobody_leads() {
+    let owned = |value: &str| KeyState {
+        owner: Some(Stored {
+            mod_revision: 3,
+            lease: 0,
+            value: value.into(),
+        }),
+        ..keys(our_lease())
+    };
+    for (value, expected) in [
+        (
+            r#"{"version":1,"cluster":"c","release":"ns/theirs"}"#,
+            "False/OwnedByAnother",
+        ),
+        (
+            r#"{"version":1,"cluster":"c","release":"ns/ours"}"#,
+            "Unknown/Pending",
+        ),
+        ("?", "False/OwnerUnreadable"),
+    ] {
+        let keys = owned(value);
+        let facts = Facts {
+            leader: None,
+            settled: None,
+            ..facts(&keys, &[])
+        };
+        assert_eq!(told(&facts, "KeyInSync"), expected, "{value}");
+    }
+}
+
+#[test]
+fn a_clock_is_told_also_of_a_proxy_that_is_current() {
+    let mut view = FleetView::default();
+    let record = br#"{"version":"0.1.0","revision":7,"clock_ahead_ms":-6000}"#;
+    view.set("edge-1", record, 1, 9);
+    let fleet = Fleet::of(&view, Target::published(7));
+    let keys = keys(our_lease());
+    let facts = Facts {
+        fleet: Some(&fleet),
+        ..facts(&keys, &[])
+    };
+    assert_eq!(told(&facts, "ClocksAgree"), "False/ProxysClock");
+    assert_eq!(told(&facts, "ProxiesCurrent"), "True/Current");
+}
+
+#[test]
 fn nothing_is_new_when_only_time_has_passed() {
     let (keys, servers) = (keys(our_lease()), [server("3.7.3")]);
     let first = status(&facts(&keys, &servers), &DiagnosticsFleetStatus::default());
@@ -210,22 +253,4 @@ fn nothing_is_new_when_only_time_has_passed() {
         ..later
     };
     assert!(!says_the_same(&first, &status(&lost, &first)));
-}
-
-#[test]
-fn a_version_is_advised_from_the_patch_that_mends_it() {
-    for (version, advised) in [
-        ("3.5.33", true),
-        ("3.5.32", false),
-        ("3.6.16", true),
-        ("3.4.45", false),
-        ("3.7.0", false),
-        ("3.8.0", true),
-        ("4.0.0", true),
-        ("3.7.1-rc.0", true),
-        ("", false),
-        ("main", false),
-    ] {
-        assert_eq!(is_advised(version), advised, "{version}");
-    }
 }

@@ -20,7 +20,7 @@ use crate::operator::applied::Roll;
 use crate::operator::observe::Observed;
 use crate::operator::publish::KeyState;
 use crate::operator::publish::keys::KeyStore;
-use crate::resource::{DiagnosticsFleet, DiagnosticsFleetStatus, MAX_WORST};
+use crate::resource::{DiagnosticsFleet, DiagnosticsFleetStatus};
 
 const FIELD_MANAGER: &str = "osproxy-directives";
 const CALL_DEADLINE: Duration = Duration::from_secs(5);
@@ -75,18 +75,21 @@ impl Overview {
         let mut out_of_sight: Option<Instant> = None;
         let mut present = Present::Unread;
         let mut refused = false;
+        let mut led = false;
         loop {
             let now = self.clock.now();
             let settled = *self.settled.borrow_and_update();
             let leads = settled.is_some();
             let fault = self.seen.borrow_and_update().as_ref().err().copied();
             out_of_sight = fault.map(|_| out_of_sight.unwrap_or(now));
+            // Whoever stops leading takes its name out, unless somebody else leads by then.
+            let resigns = std::mem::replace(&mut led, leads) && !leads;
             let is_out =
                 out_of_sight.is_some_and(|since| now.saturating_duration_since(since) >= PATIENCE);
             let roll = self.roll.borrow_and_update().clone();
             let mut turns = roll.as_ref().map(|roll| roll.changes());
             let mut pause = SPACING;
-            if leads || is_out {
+            if leads || is_out || (resigns && self.is_named(&api, &name).await) {
                 if fault.is_none()
                     && asked.is_none_or(|asked| now.saturating_duration_since(asked) >= LOOK_AGAIN)
                 {
@@ -133,6 +136,12 @@ impl Overview {
         }
     }
 
+    /// Whether the object still names this replica as the leader.
+    async fn is_named(&self, api: &Api<DynamicObject>, name: &str) -> bool {
+        let read = call(api.get_opt(name)).await.ok().flatten();
+        read.is_some_and(|object| object.data["status"]["leader"] == self.instance.as_str())
+    }
+
     async fn write(
         &self,
         api: &Api<DynamicObject>,
@@ -162,6 +171,7 @@ impl Overview {
                 leader: settled.map(|_| self.instance.as_str()),
                 seen: seen.as_ref().map_err(|fault| *fault),
                 settled,
+                release: &self.release,
                 servers: told,
                 clock_ahead_secs: self
                     .answers
@@ -213,15 +223,7 @@ impl Overview {
 /// What the proxies come to at the moment; none before they have been listed.
 fn fleet(roll: &Roll) -> Option<Fleet> {
     let target = roll.newest()?;
-    roll.look(|view| {
-        let view = view?;
-        let worst = view.worst(target, MAX_WORST);
-        Some(Fleet {
-            counts: view.counts(target),
-            worst: worst.into_iter().cloned().collect(),
-            target: Some(target),
-        })
-    })
+    roll.look(|view| view.map(|view| Fleet::of(view, target)))
 }
 
 async fn turned(turns: Option<&mut channel::Receiver<u64>>) {
