@@ -3,6 +3,7 @@
 mod judge;
 mod line;
 
+use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
 use clap::{Args, ValueEnum};
@@ -56,7 +57,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         let lines = if arguments.pre {
             before(&cluster).await
         } else {
-            judge::judge(&evidence(&cluster, arguments.kube.namespace.as_deref()).await)
+            let namespace = arguments.kube.namespace.as_deref();
+            judge::judge(&Box::pin(evidence(&cluster, namespace)).await)
         };
         let text = match arguments.output {
             Format::Text => text(&lines, Look::of_stdout()),
@@ -150,8 +152,8 @@ async fn evidence(cluster: &Cluster, namespace: Option<&str>) -> Evidence {
         fleets,
     ) = tokio::join!(
         version(cluster),
-        found(cluster, definitions.get(&directives_name)),
-        found(cluster, definitions.get(&fleet_name)),
+        found(cluster, definitions.get(directives_name)),
+        found(cluster, definitions.get(fleet_name)),
         futures::future::join_all(caller),
         list(cluster, &policy, None, ""),
         list(cluster, &binding, None, ""),
@@ -385,7 +387,7 @@ fn text(lines: &[Line], look: Look) -> String {
     for line in lines {
         if room != line.room {
             let gap = if room.is_empty() { "" } else { "\n" };
-            out += &format!("{gap}{}\n", look.paint(Tone::Strong, line.room));
+            let _ = writeln!(out, "{gap}{}", look.paint(Tone::Strong, line.room));
             room = line.room;
         }
         let tone = match line.verdict {
@@ -399,11 +401,17 @@ fn text(lines: &[Line], look: Look) -> String {
             (format!("{:<4}", line.verdict.word()), 5)
         };
         let text = wrap(&plain(&line.text), indent, look.width);
-        out += &format!("{} {text}\n", look.paint(tone, &mark));
+        let _ = writeln!(out, "{} {text}", look.paint(tone, &mark));
         if let Some(hint) = &line.hint {
             let indent = indent + 2;
             let hint = wrap(&format!("hint: {}", plain(hint)), indent, look.width);
-            out += &format!("{:indent$}{hint}\n{:indent$}see {}\n", "", "", line.link());
+            let _ = writeln!(
+                out,
+                "{:indent$}{hint}\n{:indent$}see {}",
+                "",
+                "",
+                line.link()
+            );
         }
     }
     let count = |verdict| lines.iter().filter(|line| line.verdict == verdict).count();

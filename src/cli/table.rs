@@ -1,6 +1,8 @@
 //! A table as kubectl prints one: columns as wide as their widest cell, two spaces between them, nothing cut. On a
 //! terminal the last column is broken into lines instead of running over.
 
+use std::fmt::Write as _;
+
 use super::terminal::{Look, Tone, wrap};
 
 /// Between two columns.
@@ -72,7 +74,7 @@ impl Table {
             out += &line(&row.cells, &widths, look);
             for (tone, text) in &row.below {
                 let text = wrap(text, 4, look.width);
-                out += &format!("    {}\n", look.paint(*tone, &text));
+                let _ = writeln!(out, "    {}", look.paint(*tone, &text));
             }
         }
         out

@@ -136,22 +136,11 @@ pub async fn run(
         observed: Arc::clone(&observed),
         seen: seen.clone(),
     };
-    tasks.spawn(outage.answer());
-
     let (settled, settling) = channel::channel(None);
     let (rolls, roll) = channel::channel(None);
-    let overview = Overview {
-        client: writes.clone(),
-        answers: Arc::clone(&told_writer),
-        clock: Arc::clone(&clock),
-        instance: instance.clone(),
-        release: options.release.clone(),
-        observed: Arc::clone(&observed),
-        seen: seen.clone(),
-        settled: settling,
-        roll,
-        store: store.clone(),
-    };
+    let release = options.release.clone();
+    let overview = Overview::beside(&outage, release, store.clone(), settling, roll);
+    tasks.spawn(outage.answer());
     tasks.spawn(overview.keep());
 
     let (stop, stopping) = channel::channel(false);

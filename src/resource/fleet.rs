@@ -5,6 +5,10 @@
     reason = "the schema's derive makes a public copy of each struct inside a function"
 )]
 #![allow(
+    clippy::duplicated_attributes,
+    reason = "each printer column has a type of its own"
+)]
+#![allow(
     clippy::doc_markdown,
     reason = "a field's comment is what `kubectl explain` prints, where backticks stay backticks"
 )]
@@ -145,7 +149,7 @@ pub struct DiagnosticsFleetStatus {
 #[serde(rename_all = "camelCase")]
 #[schemars(inline)]
 pub struct EtcdServers {
-    /// The versions of the members that answer. Example: ["3.6.16"].
+    /// The versions of the members that answer. Example: 3.6.16.
     #[schemars(length(max = 16), inner(length(max = 32)))]
     pub versions: Vec<String>,
     /// The largest database of the members that answer, in whole mebibytes.

@@ -243,7 +243,7 @@ fn rights(id: &'static str, may: &[(String, Found<bool>)], good: &str, hint: &st
     }
 }
 
-/// Whether a ValidatingAdmissionPolicy over directives is there, and bound so that it denies.
+/// Whether a `ValidatingAdmissionPolicy` over directives is there, and bound so that it denies.
 fn policy(policies: &Found<Vec<Value>>, bindings: &Found<Vec<Value>>) -> Line {
     let id = "policy";
     let hint = "install it again: `helm upgrade` with policy.enabled=true. Without it a mistyped field is refused only after it was stored";

@@ -149,13 +149,14 @@ impl Proxies {
         } else {
             table.print(look) + "\n"
         };
-        out += &match (self.reporting, self.applied) {
+        let sum = match (self.reporting, self.applied) {
             (0, _) => "No proxy reports.\n".to_owned(),
             (all, applied) if all == applied => {
                 format!("Every proxy that reports is current: {all}.\n")
             }
             (all, applied) => format!("{applied} of {all} proxies that report are current.\n"),
         };
+        out += &sum;
         out
     }
 

@@ -1,5 +1,7 @@
 //! What `status` shows: a function of the objects and the time.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use crate::cli::standing::{Seen, Standing, judge};
@@ -178,7 +180,9 @@ impl Overview {
         match ended {
             0 => {}
             1 => out += "\n1 directive has ended.\n",
-            many => out += &format!("\n{many} directives have ended.\n"),
+            many => {
+                let _ = writeln!(out, "\n{many} directives have ended.");
+            }
         }
         out += "\n";
         for (title, (tone, text)) in [
@@ -186,7 +190,7 @@ impl Overview {
             ("Operator:", self.operator_line()),
         ] {
             let text = wrap(&text, 10, look.width);
-            out += &format!("{title:<10}{}\n", look.paint(tone, &text));
+            let _ = writeln!(out, "{title:<10}{}", look.paint(tone, &text));
         }
         out
     }
@@ -208,7 +212,7 @@ impl Overview {
         let mut text = format!("{applied} of {reporting} proxies that report are current");
         for (many, what) in [(lagging, "behind"), (rejecting, "refusing the document")] {
             if many > 0 {
-                text += &format!(", {many} {what}");
+                let _ = write!(text, ", {many} {what}");
             }
         }
         let worst = fleet["status"]["worst"].as_array().into_iter().flatten();
@@ -217,7 +221,7 @@ impl Overview {
             .take(3)
             .collect();
         if lagging + rejecting > 0 && !names.is_empty() {
-            text += &format!(": {}", names.join(", "));
+            let _ = write!(text, ": {}", names.join(", "));
         }
         let tone = if lagging + rejecting > 0 {
             Tone::Bad

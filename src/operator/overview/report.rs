@@ -7,7 +7,7 @@ use super::conditions::{Answer, conditions};
 use crate::etcd::Fault;
 use crate::fleet::{Counts, FleetView, Proxy, Standing, Target};
 use crate::operator::observe::{self, Definition};
-use crate::operator::publish::{KeyState, Outcome};
+use crate::operator::publish::{KeyState, Outcome, Stored};
 use crate::operator::report::rfc3339;
 use crate::resource::{DiagnosticsFleetStatus, EtcdServers, MAX_WORST, Proxies, WorstProxy};
 
@@ -110,7 +110,7 @@ pub fn status(facts: &Facts<'_>, present: &DiagnosticsFleetStatus) -> Diagnostic
         directives: facts.settled.map(|settled| whole(settled.entries)),
         revision: document.map(|stored| stored.mod_revision),
         publication_time: document
-            .and_then(|stored| stored.publication())
+            .and_then(Stored::publication)
             .map(|publication| rfc3339(publication.second())),
         document_bytes: document.and_then(|stored| i64::try_from(stored.value.len()).ok()),
         etcd: servers(facts.servers),

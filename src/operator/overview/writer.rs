@@ -18,6 +18,7 @@ use crate::etcd::Fault;
 use crate::operator::answers::Answers;
 use crate::operator::applied::Roll;
 use crate::operator::observe::Observed;
+use crate::operator::outage::Outage;
 use crate::operator::publish::KeyState;
 use crate::operator::publish::keys::KeyStore;
 use crate::resource::{DiagnosticsFleet, DiagnosticsFleetStatus};
@@ -39,19 +40,19 @@ const AFTER_A_REFUSAL: Duration = Duration::from_secs(20);
 
 /// Keeps the `DiagnosticsFleet` of a release.
 pub(in crate::operator) struct Overview {
-    pub(in crate::operator) client: Client,
-    pub(in crate::operator) answers: Arc<Answers>,
-    pub(in crate::operator) clock: Arc<dyn Clock>,
-    pub(in crate::operator) instance: String,
+    client: Client,
+    answers: Arc<Answers>,
+    clock: Arc<dyn Clock>,
+    instance: String,
     /// `namespace/name`.
-    pub(in crate::operator) release: String,
-    pub(in crate::operator) observed: Arc<Observed>,
-    pub(in crate::operator) seen: channel::Receiver<Result<KeyState, Fault>>,
+    release: String,
+    observed: Arc<Observed>,
+    seen: channel::Receiver<Result<KeyState, Fault>>,
     /// What the cycle of this replica came to; none while it does not lead.
-    pub(in crate::operator) settled: channel::Receiver<Option<Settled>>,
+    settled: channel::Receiver<Option<Settled>>,
     /// The proxies that report; none while this replica does not lead.
-    pub(in crate::operator) roll: channel::Receiver<Option<Arc<Roll>>>,
-    pub(in crate::operator) store: KeyStore,
+    roll: channel::Receiver<Option<Arc<Roll>>>,
+    store: KeyStore,
 }
 
 /// What stands in the API server, as far as it is known.
@@ -61,6 +62,28 @@ enum Present {
 }
 
 impl Overview {
+    /// Beside what answers without etcd, and of the same sources.
+    pub(in crate::operator) fn beside(
+        outage: &Outage,
+        release: String,
+        store: KeyStore,
+        settled: channel::Receiver<Option<Settled>>,
+        roll: channel::Receiver<Option<Arc<Roll>>>,
+    ) -> Self {
+        Self {
+            client: outage.client.clone(),
+            answers: Arc::clone(&outage.answers),
+            clock: Arc::clone(&outage.clock),
+            instance: outage.instance.clone(),
+            observed: Arc::clone(&outage.observed),
+            seen: outage.seen.clone(),
+            release,
+            settled,
+            roll,
+            store,
+        }
+    }
+
     /// Writes, for ever, whatever is new.
     pub(in crate::operator) async fn keep(mut self) {
         let Some((namespace, name)) = self.release.clone().split_once('/').map(owned) else {
@@ -215,7 +238,7 @@ impl Overview {
                 .await?;
             }
         }
-        *known = Box::new(desired);
+        **known = desired;
         Ok(())
     }
 }
