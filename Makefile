@@ -31,8 +31,12 @@ playground: programs ## Start the same system and leave it up until Ctrl-C
 	@$(TARGET)/debug/playground --operator $(TARGET)/debug/osproxy-directives --proxy $(TARGET)/debug/examples/proxy
 
 .PHONY: test
-test: servers old-servers instructions ## Run every test, against real servers (ONLY=part-of-a-file's-name)
+test: servers old-servers test-tools before instructions ## Run every test, against real servers (ONLY=part-of-a-file's-name)
 	@hack/test $(ONLY)
+
+.PHONY: upgrade
+upgrade: servers before ## Roll the operator of the last tag into this one and back, with stores of both
+	cargo test --test upgrade -- --nocapture
 
 .PHONY: instructions
 instructions: prerequisites ## Count the instructions of a request, and hold them under their ceilings
@@ -52,6 +56,7 @@ lint: built ## Check format, lints, documentation, dependencies and generated fi
 	done
 	@$(TARGET)/debug/osproxy-directives metrics | diff --unified $(METRICS) - \
 		|| { echo '$(METRICS) is not what the code says; `make metrics` writes it anew' >&2; exit 1; }
+	@hack/chart lint
 
 .PHONY: book
 book: prerequisites ## Build the book in docs/, and follow its links
@@ -70,15 +75,36 @@ soak: servers old-servers ## The long forms: fifty restarts of the operator, ten
 	SOAK_RESTARTS=50 SOAK_QUIET_SECS=600 cargo test --test never_blank --test never_silent -- rolling quiet
 	OSPROXY_QUIET_SECS=600 cargo test --test faults -- --nocapture a_quiet_minute
 
+# `make test` runs on the default pin; this is the newest Kubernetes that the chart supports.
+SKEW := 1.37
+
+.PHONY: skew
+skew: servers old-servers ## Run every test on the newest Kubernetes, too (ONLY=part-of-a-file's-name)
+	@$(TARGET)/debug/servers kubernetes-$(SKEW) > /dev/null
+	@TESTBED_KUBERNETES=$(SKEW) hack/test $(ONLY)
+
 .PHONY: bench
 bench: servers instructions ## Measure, beside the reference
 	cargo bench --bench store
 	cargo bench --bench apply
+	cargo test --test on_call -- --ignored --nocapture a_thousand
 
 .PHONY: scale
 scale: servers ## Ten thousand stores on a cluster of three that loses a member; ten thousand resources
 	cargo bench --bench fleet
 	cargo bench --bench resources
+
+.PHONY: static
+static: prerequisites ## Build the static binary that the image carries
+	@hack/static
+
+.PHONY: image
+image: ## Build the image with the container engine that is here (IMAGE=name, ENGINE=podman, PLATFORM=linux/arm64)
+	@hack/image $(IMAGE)
+
+.PHONY: image-check
+image-check: servers ## Check the static binary on an empty root, and run the main job's test with it
+	@hack/image-check
 
 .PHONY: crd
 crd: built ## Write the CustomResourceDefinitions from their Rust types
@@ -87,6 +113,14 @@ crd: built ## Write the CustomResourceDefinitions from their Rust types
 		$(TARGET)/debug/osproxy-directives crd $$of > $$file.new || { rm -f $$file.new; exit 1; }; \
 		mv $$file.new $$file && cp $$file charts/osproxy-directives/files/ || exit 1; \
 	done
+
+.PHONY: chart
+chart: built ## Write the pages about the chart's values, and deploy/install.yaml
+	@hack/chart write
+
+.PHONY: schemas
+schemas: built ## Write the schemas that the chart is checked with from Kubernetes' own descriptions
+	@hack/chart schemas
 
 .PHONY: metrics
 metrics: built ## Write the page about the operator's metrics from its registry
@@ -115,6 +149,16 @@ servers: built
 .PHONY: old-servers
 old-servers: built
 	@$(TARGET)/debug/servers etcd-3.5 etcd-3.6 > /dev/null
+
+# What looks at the chart beside Helm.
+.PHONY: test-tools
+test-tools: built
+	@$(TARGET)/debug/servers prometheus-0.313 > /dev/null
+
+# What upgrades are tested against: the last tag's operator and proxy. Where they cannot be built, the one test that needs them says why.
+.PHONY: before
+before: built
+	-@hack/before > /dev/null
 
 .PHONY: built
 built: prerequisites

@@ -7,12 +7,21 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use testbed::ControlPlane;
 
-use helm::{CHART, helm, of_kind, render, render_text};
+use helm::{CHART, helm, of_kind, pod, render, render_text};
 
+#[path = "chart/golden.rs"]
+mod golden;
 #[path = "chart/helm.rs"]
 mod helm;
+#[path = "chart/install.rs"]
+mod install;
+#[path = "chart/metadata.rs"]
+mod metadata;
+#[path = "chart/values.rs"]
+mod values;
+#[path = "chart/workload.rs"]
+mod workload;
 
 /// The definition that is generated from the Rust type.
 const DEFINITION: &str = concat!(
@@ -128,7 +137,7 @@ async fn without_a_list_the_operator_watches_all_namespaces() -> Result<()> {
 /// What the operator may do with the API server, and nothing besides.
 fn directives_and_events() -> Vec<Value> {
     vec![
-        json!({"apiGroups": ["osproxy.io"], "resources": ["diagnosticsdirectives"], "verbs": ["get", "list", "watch"]}),
+        json!({"apiGroups": ["osproxy.io"], "resources": ["diagnosticsdirectives"], "verbs": ["list", "watch"]}),
         json!({"apiGroups": ["osproxy.io"], "resources": ["diagnosticsdirectives/status"], "verbs": ["patch"]}),
         json!({"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]}),
     ]
@@ -154,7 +163,7 @@ fn the_operators_own_report() -> Value {
 #[tokio::test]
 async fn the_rights_are_these_and_no_others() -> Result<()> {
     let all = render(json!({})).await?;
-    let cluster: Vec<&Value> = of_kind(&all, "ClusterRole").collect();
+    let cluster: Vec<&Value> = roles_of_the_operator(&all);
     let mut expected = vec![the_clusters_name(), the_definition()];
     expected.extend(directives_and_events());
     assert_eq!(cluster.len(), 1);
@@ -176,7 +185,7 @@ async fn the_rights_are_these_and_no_others() -> Result<()> {
 #[tokio::test]
 async fn with_namespaces_listed_the_rights_end_there() -> Result<()> {
     let all = render(json!({"watch": {"namespaces": ["checkout", "search"]}})).await?;
-    let cluster: Vec<&Value> = of_kind(&all, "ClusterRole").collect();
+    let cluster: Vec<&Value> = roles_of_the_operator(&all);
     assert_eq!(cluster.len(), 1);
     assert_eq!(
         cluster[0]["rules"],
@@ -187,12 +196,15 @@ async fn with_namespaces_listed_the_rights_end_there() -> Result<()> {
         .collect();
     let expected = Value::from(directives_and_events());
     let report = the_operators_own_report();
+    // And Events about the release itself, which stand where it does.
+    let events = Value::from(directives_and_events().split_off(2));
     assert_eq!(
         roles,
         [
             (&json!("diagnostics"), &report),
             (&json!("checkout"), &expected),
-            (&json!("search"), &expected)
+            (&json!("search"), &expected),
+            (&json!("diagnostics"), &events)
         ]
     );
     let bound: Vec<&Value> = of_kind(&all, "RoleBinding")
@@ -200,9 +212,27 @@ async fn with_namespaces_listed_the_rights_end_there() -> Result<()> {
         .collect();
     assert_eq!(
         bound,
-        [&json!("diagnostics"), &json!("checkout"), &json!("search")]
+        [
+            &json!("diagnostics"),
+            &json!("checkout"),
+            &json!("search"),
+            &json!("diagnostics")
+        ]
     );
+    let both = render(json!({"watch": {"namespaces": ["checkout", "diagnostics"]}})).await?;
+    assert_eq!(of_kind(&both, "Role").count(), 3);
     Ok(())
+}
+
+/// The operator's own roles, without those for people, which nothing binds.
+fn roles_of_the_operator(all: &[Value]) -> Vec<&Value> {
+    let people = [":view", ":edit", ":unrestricted"];
+    of_kind(all, "ClusterRole")
+        .filter(|role| {
+            let name = role["metadata"]["name"].as_str().unwrap_or_default();
+            !people.iter().any(|suffix| name.ends_with(suffix))
+        })
+        .collect()
 }
 
 #[tokio::test]
@@ -232,78 +262,6 @@ async fn the_image_can_be_named_in_every_usual_way() -> Result<()> {
 }
 
 // ---- Values ------------------------------------------------------------------------------------
-
-#[tokio::test]
-async fn the_chart_passes_lint_with_every_example_of_values() -> Result<()> {
-    let mut examples = 0;
-    for entry in fs::read_dir(Path::new(CHART).join("ci"))? {
-        let values = entry?.path();
-        helm(&[
-            "lint",
-            "--strict",
-            CHART,
-            "--values",
-            &values.to_string_lossy(),
-        ])
-        .await?
-        .success()?;
-        examples += 1;
-    }
-    ensure!(examples > 0, "no example of values");
-    Ok(())
-}
-
-#[tokio::test]
-async fn an_unknown_value_is_refused_at_every_depth() -> Result<()> {
-    for (values, said) in [
-        (json!({"etdc": {}}), "'etdc' not allowed"),
-        (
-            json!({"etcd": {"endpoints": ["http://e:2379"], "key": "k"}}),
-            "'key' not allowed",
-        ),
-        (
-            json!({"policy": {"createdBy": {"enforced": true}}}),
-            "'enforced' not allowed",
-        ),
-        (json!({"policy": {"maxTtl": "1.5h"}}), "/policy/maxTtl"),
-        (
-            json!({"policy": {"failurePolicy": "Maybe"}}),
-            "/policy/failurePolicy",
-        ),
-        (json!({"log": {"level": "loud"}}), "/log/level"),
-        (
-            json!({"etcd": {"endpoints": ["http://a:2379,http://b:2379"]}}),
-            "/etcd/endpoints/0",
-        ),
-        (
-            json!({"watch": {"namespaces": ["Checkout"]}}),
-            "/watch/namespaces/0",
-        ),
-    ] {
-        let error = render(values)
-            .await
-            .err()
-            .with_context(|| format!("should be refused: {said}"))?;
-        ensure!(
-            format!("{error:#}").contains(said),
-            "should say `{said}`: {error:#}"
-        );
-    }
-    Ok(())
-}
-
-#[tokio::test]
-async fn missing_endpoints_are_explained() -> Result<()> {
-    let error = render(json!({"etcd": {"endpoints": []}}))
-        .await
-        .err()
-        .context("rendered without endpoints")?;
-    ensure!(
-        format!("{error:#}").contains("etcd.endpoints is empty. Name where your etcd listens"),
-        "{error:#}"
-    );
-    Ok(())
-}
 
 #[tokio::test]
 async fn the_chart_works_inside_another_one() -> Result<()> {
@@ -423,139 +381,4 @@ async fn the_policy_holds_where_the_operator_watches_and_where_the_values_say() 
         assert_eq!(policies[0]["spec"]["failurePolicy"], on_failure);
     }
     Ok(())
-}
-
-// ---- On a real API server ----------------------------------------------------------------------
-
-#[tokio::test]
-async fn a_release_installs_upgrades_and_leaves_the_directives_behind() -> Result<()> {
-    let plane = ControlPlane::start().await?;
-    let endpoints = "etcd.endpoints={http://etcd:2379}";
-    let to = ["--namespace", "diagnostics"];
-
-    let install = [
-        "install",
-        "osd",
-        CHART,
-        "--create-namespace",
-        "--set",
-        endpoints,
-    ];
-    let notes = plane.helm(&[&install[..], &to].concat()).await?.success()?;
-    ensure!(
-        notes.contains("kubectl -n diagnostics rollout status deployment/osd-osproxy-directives"),
-        "{notes}"
-    );
-    the_pods_meet_the_restricted_level(&plane).await?;
-    the_service_account_has_its_rights_and_no_more(&plane).await?;
-
-    // The notes promise a first directive that works as it stands.
-    let first = notes
-        .split_once("<<'EOF'\n")
-        .and_then(|(_, rest)| rest.split_once("EOF"))
-        .context("no example")?
-        .0;
-    plane
-        .kubectl_with_input(&["create", "-f", "-"], &unindent(first))
-        .await?
-        .success()?;
-
-    let upgrade = [
-        "upgrade",
-        "osd",
-        CHART,
-        "--set",
-        endpoints,
-        "--set",
-        "policy.maxTtl=4h",
-    ];
-    plane.helm(&[&upgrade[..], &to].concat()).await?.success()?;
-    plane
-        .helm(&[&["uninstall", "osd"][..], &to].concat())
-        .await?
-        .success()?;
-    plane
-        .kubectl(&["get", "diag", "first", "--namespace", "default"])
-        .await?
-        .success()?;
-    plane.helm(&[&install[..], &to].concat()).await?.success()?;
-    Ok(())
-}
-
-/// Pod Security's "restricted" level, as the API server itself sees it.
-async fn the_pods_meet_the_restricted_level(plane: &ControlPlane) -> Result<()> {
-    let level = "pod-security.kubernetes.io/enforce=restricted";
-    plane
-        .kubectl(&["label", "namespace", "diagnostics", level])
-        .await?
-        .success()?;
-    let mut pod = json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "probe", "namespace": "diagnostics"},
-        "spec": pod(&render(json!({})).await?)?,
-    });
-    let create = ["create", "--dry-run=server", "-f", "-"];
-    plane
-        .kubectl_with_input(&create, &pod.to_string())
-        .await?
-        .success()?;
-    // The level is really enforced: the same Pod with root is refused.
-    pod["spec"]["securityContext"]["runAsNonRoot"] = json!(false);
-    let refused = plane
-        .kubectl_with_input(&create, &pod.to_string())
-        .await?
-        .failure()?;
-    ensure!(refused.contains("violates PodSecurity"), "{refused}");
-    Ok(())
-}
-
-async fn the_service_account_has_its_rights_and_no_more(plane: &ControlPlane) -> Result<()> {
-    let account = "--as=system:serviceaccount:diagnostics:osd-osproxy-directives";
-    for (verb, what, allowed) in [
-        ("watch", "diagnosticsdirectives.osproxy.io", true),
-        ("patch", "diagnosticsdirectives.osproxy.io/status", true),
-        ("create", "events.events.k8s.io", true),
-        ("get", "namespaces/kube-system", true),
-        ("get", "namespaces/default", false),
-        ("patch", "diagnosticsdirectives.osproxy.io", false),
-        ("delete", "diagnosticsdirectives.osproxy.io", false),
-        ("get", "secrets", false),
-        ("create", "leases.coordination.k8s.io", false),
-    ] {
-        let (resource, subresource) = match what.split_once('/') {
-            Some((resource, "status")) => (resource.to_owned(), "--subresource=status"),
-            _ => (what.to_owned(), "--subresource="),
-        };
-        let said = plane
-            .kubectl(&[
-                "auth",
-                "can-i",
-                verb,
-                &resource,
-                subresource,
-                "--all-namespaces",
-                account,
-            ])
-            .await?;
-        ensure!(
-            said.status.success() == allowed,
-            "{verb} {what}: {}{}",
-            said.stdout,
-            said.stderr
-        );
-    }
-    Ok(())
-}
-
-/// The Pod's spec out of the one Deployment.
-fn pod(all: &[Value]) -> Result<Value> {
-    let deployment = of_kind(all, "Deployment").next().context("no Deployment")?;
-    Ok(deployment["spec"]["template"]["spec"].clone())
-}
-
-fn unindent(text: &str) -> String {
-    text.lines()
-        .map(|line| line.strip_prefix("  ").unwrap_or(line))
-        .fold(String::new(), |all, line| all + line + "\n")
 }

@@ -10,7 +10,14 @@ use std::fs;
 use std::path::Path;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-const PAGES: [&str; 3] = ["docs/operations.md", "docs/promises.md", "docs/metrics.md"];
+const PAGES: [&str; 6] = [
+    "docs/install.md",
+    "docs/operations.md",
+    "docs/promises.md",
+    "docs/metrics.md",
+    "docs/rights.md",
+    "docs/etcd-rights.md",
+];
 
 /// The names of all functions below a directory.
 fn functions(below: &Path, into: &mut BTreeSet<String>) {

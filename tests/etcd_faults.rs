@@ -22,3 +22,5 @@ mod recovery;
 mod secure;
 #[path = "etcd_faults/stage.rs"]
 mod stage;
+#[path = "etcd_faults/starved.rs"]
+mod starved;

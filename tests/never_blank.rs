@@ -4,61 +4,14 @@
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use osproxy_core::{Clock, SystemClock};
-use osproxy_directives::EtcdDirectiveStore;
+use osproxy_core::SystemClock;
 use osproxy_observe::DirectiveStore;
-use support::{Line, SOON, Stopwatch, directive, seen, store, traces};
+use support::sampler::Sampler;
+use support::{Line, SOON, Stopwatch, directive, seen, store};
 use testbed::eventually;
-
-/// Looks at a store every 10 ms: it must never be empty, and the end of its one long directive must never move.
-struct Sampler {
-    stop: Arc<AtomicBool>,
-    samples: Arc<AtomicU64>,
-    task: tokio::task::JoinHandle<Result<()>>,
-}
-
-impl Sampler {
-    fn start(store: EtcdDirectiveStore, end_secs: u64) -> Self {
-        let (stop, samples) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicU64::new(0)),
-        );
-        let (stopping, counted) = (Arc::clone(&stop), Arc::clone(&samples));
-        let task = tokio::spawn(async move {
-            while !stopping.load(Ordering::Relaxed) {
-                ensure!(!store.load().is_empty(), "an empty set");
-                // The end, by asking about requests of the future: on 100 ms before it, off 100 ms after.
-                let (now, wall) = (SystemClock.now(), SystemClock.unix_nanos());
-                let left = Duration::from_nanos((end_secs * 1_000_000_000).saturating_sub(wall));
-                let margin = Duration::from_millis(100);
-                let before = now.saturating_add(left.saturating_sub(margin));
-                let after = now.saturating_add(left + margin);
-                ensure!(traces(&store, before), "the end moved forward");
-                ensure!(!traces(&store, after), "the end moved back");
-                counted.fetch_add(1, Ordering::Relaxed);
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            Ok(())
-        });
-        Self {
-            stop,
-            samples,
-            task,
-        }
-    }
-
-    async fn finish(self, at_least: u64) -> Result<()> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.task.await??;
-        let samples = self.samples.load(Ordering::Relaxed);
-        ensure!(samples >= at_least, "only {samples} samples");
-        Ok(())
-    }
-}
 
 /// How many restarts: ten in `make test`, fifty in `make soak`.
 fn rounds() -> usize {

@@ -3,6 +3,8 @@
 #[path = "on_call/rights.rs"]
 mod rights;
 mod support;
+#[path = "on_call/thousand.rs"]
+mod thousand;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -9,6 +9,7 @@ mod check;
 mod completion;
 mod crd;
 mod etcd;
+mod etcd_roles;
 mod exit;
 mod extend;
 mod import;
@@ -17,6 +18,7 @@ mod metrics;
 mod off;
 mod on;
 mod operator;
+mod probe;
 mod proxies;
 mod standing;
 mod status;
@@ -54,6 +56,8 @@ enum Known {
     Check(check::Arguments),
     Completion(completion::Arguments),
     Crd(crd::Arguments),
+    /// Print the etcdctl lines that give the operator and the proxies their rights on a key, and no more.
+    EtcdRoles(etcd_roles::Arguments),
     Extend(extend::Arguments),
     /// Print the page about the operator's metrics, for docs/metrics.md.
     #[command(hide = true)]
@@ -64,6 +68,9 @@ enum Known {
     On(on::Arguments),
     /// Run the operator: publish the DiagnosticsDirective resources of a cluster to etcd.
     Operator(operator::Arguments),
+    /// Ask an installed operator whether all is well: what `helm test` runs.
+    #[command(hide = true)]
+    Probe(probe::Arguments),
     Proxies(proxies::Arguments),
     Status(status::Arguments),
     /// Check manifests as the API server and the operator would, without a cluster.
@@ -95,12 +102,14 @@ impl Cli {
                 Ok(ExitCode::SUCCESS)
             }
             Known::Crd(arguments) => crd::run(&arguments).map(done),
+            Known::EtcdRoles(arguments) => etcd_roles::run(&arguments).map(done),
             Known::Extend(arguments) => Ok(settle(extend::run(&arguments))),
             Known::Metrics => metrics::run().map(done),
             Known::Import(arguments) => import::run(arguments).map(done),
             Known::Off(arguments) => Ok(settle(off::run(&arguments))),
             Known::On(arguments) => Ok(settle(on::run(&arguments))),
             Known::Operator(arguments) => operator::run(arguments).map(done),
+            Known::Probe(arguments) => probe::run(arguments).map(done),
             Known::Proxies(arguments) => Ok(settle(proxies::run(&arguments))),
             Known::Status(arguments) => Ok(settle(status::run(&arguments))),
             Known::Validate(arguments) => validate::run(&arguments),

@@ -14,7 +14,7 @@ use super::answers::Answers;
 use super::applied::{Ledger, Roll, follow};
 use super::metrics::Metrics;
 use super::observe::{Definition, Observed, Scope, observe};
-use super::outage::Outage;
+use super::outage::{self, Outage};
 use super::overview::{Overview, Settled};
 use super::plan::{Limits, Plan, plan};
 use super::publish::keys::KeyStore;
@@ -117,7 +117,7 @@ pub async fn run(
     );
     let (see, seen) = channel::channel(Err(Fault::NotSent));
     tasks.spawn(store.clone().follow(see));
-    let metrics = Arc::new(Metrics::default());
+    let metrics = Arc::new(Metrics::new(&options.limits));
     let counted = Arc::clone(&metrics);
     let refused = move |refused: bool| {
         counted.files_refused.set(i64::from(refused));
@@ -142,6 +142,7 @@ pub async fn run(
     let overview = Overview::beside(&outage, release, store.clone(), settling, roll);
     tasks.spawn(outage.answer());
     tasks.spawn(overview.keep());
+    tasks.spawn(outage::tell(seen.clone()));
 
     let (stop, stopping) = channel::channel(false);
     let operator = Operator {
@@ -256,7 +257,7 @@ impl Operator {
                     let term = session.into_term(won);
                     self.metrics.leader.set(1);
                     let ended = Box::pin(self.lead(&term, &owner)).await;
-                    self.metrics.leader.set(0);
+                    self.metrics.stops_leading();
                     self.settled.send_replace(None);
                     self.rolls.send_replace(None);
                     warn!(reason = ended.slug(), "Stops leading");
@@ -285,18 +286,9 @@ impl Operator {
             publisher = self.prepare(term, owner) => publisher,
             () = self.stopped() => return Ended::Stopping,
         };
-        let (writes, told) = (self.writes.clone(), Arc::clone(&self.told_writer));
-        let roll = Arc::new(Roll::default());
-        let reporter = Reporter::new(writes, told, &self.instance, Arc::clone(&self.clock))
-            .with_roll(Arc::clone(&roll));
-        self.metrics.follow_reports(reporter.tally());
-        let (reports, reading) = channel::channel(None);
         // Dropped, and so stopped, with the term: who does not lead does not report.
         let mut beside = JoinSet::new();
-        beside.spawn(reporter.run(reading));
-        let clock = Arc::clone(&self.clock);
-        beside.spawn(follow(self.store.clone(), Arc::clone(&roll), clock, term));
-        self.metrics.follow_proxies(&roll);
+        let (reports, roll) = self.report_beside(term, &mut beside);
         self.rolls.send_replace(Some(Arc::clone(&roll)));
         let mut ledger = found(&publisher, self.clock.now());
 
@@ -350,12 +342,12 @@ impl Operator {
                     for notice in news.iter().chain(&heard) {
                         announcer.announce(notice);
                     }
-                    self.metrics.settled(&plan, outcome, publisher.state());
+                    let state = publisher.state();
+                    self.metrics.settled(now.wall_secs(), &plan, outcome, state);
                     self.health.set_outcome(Some(outcome));
-                    self.settled.send_replace(Some(Settled {
-                        outcome,
-                        entries: plan.entries.len(),
-                    }));
+                    let entries = plan.entries.len();
+                    self.settled
+                        .send_replace(Some(Settled { outcome, entries }));
                     // 4. report
                     if let Outcome::InSync { .. } = outcome {
                         note(&mut ledger, &roll, self.clock.now(), &plan, &publisher);
@@ -381,6 +373,25 @@ impl Operator {
                 () = self.stopped() => return Ended::Stopping,
             }
         }
+    }
+
+    /// What runs beside the cycle of a term: the reporter, and what follows the proxies' records.
+    fn report_beside(
+        &self,
+        term: &Term,
+        beside: &mut JoinSet<()>,
+    ) -> (channel::Sender<Option<Arc<Report>>>, Arc<Roll>) {
+        let (writes, told) = (self.writes.clone(), Arc::clone(&self.told_writer));
+        let roll = Arc::new(Roll::default());
+        let reporter = Reporter::new(writes, told, &self.instance, Arc::clone(&self.clock))
+            .with_roll(Arc::clone(&roll));
+        self.metrics.follow_reports(reporter.tally());
+        self.metrics.follow_proxies(&roll);
+        let (reports, reading) = channel::channel(None);
+        beside.spawn(reporter.run(reading));
+        let clock = Arc::clone(&self.clock);
+        beside.spawn(follow(self.store.clone(), Arc::clone(&roll), clock, term));
+        (reports, roll)
     }
 
     /// A new leader looks afresh before it writes: at the API server, since its watch may be behind, and at the keys.

@@ -13,14 +13,16 @@ use prometheus_client::registry::Registry;
 use super::answers::Answers;
 use super::applied::Roll;
 use super::observe::{Definition, Observed};
-use super::plan::{Plan, Verdict};
+use super::plan::{Limits, Plan, Verdict};
 use super::publish::{KeyState, Outcome, Tally};
 use super::report::ReportTally;
-
+use crate::etcd::Fault;
 use crate::fleet::Counts;
 
+pub(super) use key::OwnerFault;
 pub use page::page;
 
+mod key;
 mod page;
 
 /// The label of [`Metrics::resources`].
@@ -29,7 +31,7 @@ struct StateLabel {
     state: &'static str,
 }
 
-/// The label of [`Metrics::held`] and [`Metrics::kube_fault`].
+/// The label of [`Metrics::held`] and of whatever else has a reason.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct ReasonLabel {
     reason: &'static str,
@@ -75,6 +77,7 @@ pub struct Metrics {
     clock_ahead: Gauge,
     /// 1 while certificates or a password for etcd have changed to something that cannot be used.
     pub files_refused: Gauge,
+    key: key::KeyMetrics,
     last: Mutex<Last>,
 }
 
@@ -89,6 +92,20 @@ struct Last {
 }
 
 impl Metrics {
+    /// The metrics of an operator whose document may become so large.
+    #[must_use]
+    pub fn new(limits: &Limits) -> Self {
+        let metrics = Self::default();
+        metrics.key.limited(limits);
+        metrics
+    }
+
+    /// This replica leads no longer: what holds the document is the next leader's to say.
+    pub(super) fn stops_leading(&self) {
+        self.leader.set(0);
+        self.held.clear();
+    }
+
     /// Takes in what a publisher has done since its term began.
     pub(super) fn published(&self, tally: Tally) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -112,8 +129,8 @@ impl Metrics {
         }
     }
 
-    /// Takes in how the key stands to the plan.
-    pub(super) fn settled(&self, plan: &Plan, outcome: Outcome, state: &KeyState) {
+    /// Takes in how the key stands to the plan of the whole second `now_secs`.
+    pub(super) fn settled(&self, now_secs: u64, plan: &Plan, outcome: Outcome, state: &KeyState) {
         let mut counts = [0_i64; STATES.len()];
         for verdict in plan.verdicts.values() {
             let state = match verdict {
@@ -132,9 +149,12 @@ impl Metrics {
                 .set(count);
         }
         self.held.clear();
-        if let Outcome::Held(held) = outcome {
-            let reason = held.slug();
-            self.held.get_or_create(&ReasonLabel { reason }).set(1);
+        match outcome {
+            Outcome::InSync { .. } => self.key.in_sync(now_secs),
+            Outcome::Held(held) => {
+                let reason = held.slug();
+                self.held.get_or_create(&ReasonLabel { reason }).set(1);
+            }
         }
         let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.document_directives.set(gauge(plan.entries.len()));
@@ -234,6 +254,11 @@ impl Metrics {
         self.clock_ahead.set(answers.clock_ahead_secs());
     }
 
+    /// Takes in how this replica sees the keys at the moment, and what the owner key says of this release.
+    pub(super) fn keys_seen(&self, etcd: Option<Fault>, owner: Option<OwnerFault>) {
+        self.key.seen(etcd, owner);
+    }
+
     /// All of it in the `OpenMetrics` text format.
     ///
     /// # Errors
@@ -315,6 +340,18 @@ impl Metrics {
             "Events that were not sent, since there were too many",
             self.events_dropped.clone(),
         );
+        self.register_proxies(r);
+        self.register_observed(r);
+        r.register(
+            "etcd_files_refused",
+            "Whether the files with certificates or a password for etcd hold something new that cannot be used",
+            self.files_refused.clone(),
+        );
+        self.key.register(r);
+        registry
+    }
+
+    fn register_proxies(&self, r: &mut Registry) {
         r.register(
             "proxies",
             "Proxies that report, by how they stand to the document that was published last",
@@ -325,13 +362,6 @@ impl Metrics {
             "Over how long the proxies spread their records",
             self.proxies_window.clone(),
         );
-        self.register_observed(r);
-        r.register(
-            "etcd_files_refused",
-            "Whether the files with certificates or a password for etcd hold something new that cannot be used",
-            self.files_refused.clone(),
-        );
-        registry
     }
 
     fn register_observed(&self, r: &mut Registry) {

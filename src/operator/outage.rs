@@ -10,6 +10,7 @@ use std::time::Duration;
 use osproxy_core::Clock;
 use tokio::sync::watch as channel;
 use tokio::task::JoinSet;
+use tracing::{info, warn};
 
 use super::answers::Answers;
 use super::observe::{Observed, Resource};
@@ -19,10 +20,41 @@ use super::report::{Report, Reporter};
 use crate::document::Moment;
 use crate::etcd::Fault;
 
+/// How long etcd is out of sight before the log says so: what a start and a moved leader take is no news.
+const BLINK: Duration = Duration::from_secs(2);
 /// How long etcd is out of sight before anybody is told: longer than the election of a leader takes, there or here.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How often the answers are looked at again where nothing changes.
 const IDLE: Duration = Duration::from_secs(10);
+
+/// Says in the log when etcd is out of sight, why, and when it is back.
+pub(super) async fn tell(mut seen: channel::Receiver<Result<KeyState, Fault>>) {
+    loop {
+        if seen.wait_for(Result::is_err).await.is_err() {
+            return;
+        }
+        if let Ok(seen) = tokio::time::timeout(BLINK, seen.wait_for(Result::is_ok)).await {
+            if seen.is_err() {
+                return;
+            }
+            continue;
+        }
+        let mut told = None;
+        loop {
+            let Err(fault) = *seen.borrow_and_update() else {
+                break;
+            };
+            if told != Some(fault.slug()) {
+                warn!(reason = fault.slug(), "Cannot see etcd; tries again");
+                told = Some(fault.slug());
+            }
+            if seen.changed().await.is_err() {
+                return;
+            }
+        }
+        info!("Sees etcd again");
+    }
+}
 
 /// What the answers are made of.
 pub(super) struct Outage {

@@ -12,7 +12,7 @@ use tokio::sync::watch as channel;
 use tracing::warn;
 
 use super::answers::Answers;
-use super::metrics::Metrics;
+use super::metrics::{Metrics, OwnerFault};
 use super::observe::Observed;
 use super::publish::owner::{Owner, Ownership};
 use super::publish::{Held, KeyState, Outcome};
@@ -57,6 +57,23 @@ impl Health {
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why this replica cannot see the keys in etcd.
+    fn etcd_fault(&self) -> Option<Fault> {
+        self.seen.borrow().as_ref().err().copied()
+    }
+
+    /// What the owner key says against this release.
+    fn owner_fault(&self) -> Option<OwnerFault> {
+        let known = self.known();
+        let seen = self.seen.borrow();
+        let stored = seen.as_ref().ok()?.owner.as_ref();
+        match known.owner.as_ref()?.judge(stored) {
+            Ownership::Theirs(_) => Some(OwnerFault::OwnedByAnother),
+            Ownership::Unreadable => Some(OwnerFault::Unreadable),
+            Ownership::Ours { .. } | Ownership::Nobody => None,
+        }
     }
 
     /// Each check with its verdict: `Ok`, or why not.
@@ -125,6 +142,7 @@ async fn ready(State(health): State<Health>) -> impl IntoResponse {
 fn exposition(health: &Health, metrics: &Metrics) -> axum::response::Response {
     const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     metrics.observed(&health.observed, &health.answers);
+    metrics.keys_seen(health.etcd_fault(), health.owner_fault());
     match metrics.encode() {
         Ok(text) => ([(header::CONTENT_TYPE, TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

@@ -18,7 +18,7 @@
 //!
 //! From the bottom up: [`deadline`] waits, [`scratch`] owns directories and the watchdog, [`ports`]
 //! finds addresses, [`process`] runs servers, [`command`] runs tools, [`assets`] finds the
-//! binaries. On these stand [`etcd`], [`kube`], [`operator`], [`proxy`], [`fault`], [`interpose`] and
+//! binaries. On these stand [`etcd`], [`kube`], [`kubelet`], [`operator`], [`proxy`], [`fault`], [`interpose`] and
 //! [`gateway`]; all of them together are a [`system`], which [`demo`] and [`playground`] show to a person.
 
 pub mod assets;
@@ -31,6 +31,7 @@ pub mod gateway;
 pub mod http;
 pub mod interpose;
 pub mod kube;
+pub mod kubelet;
 pub mod operator;
 pub mod playground;
 pub mod ports;
@@ -47,6 +48,7 @@ pub use fault::{Cut, Direction, FaultProxy};
 pub use gateway::Gateway;
 pub use interpose::Interposer;
 pub use kube::{ControlPlane, ControlPlaneOptions};
-pub use operator::{Operator, OperatorOptions};
+pub use kubelet::{Kubelet, KubeletOptions};
+pub use operator::{Operator, OperatorOptions, Right};
 pub use proxy::{Attributes, Proxy, ProxyOptions};
 pub use system::{System, SystemOptions};

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::assets;
-use crate::stage::{Stage, time};
+use crate::stage::Stage;
 use crate::system::{KEY, System, SystemOptions};
 
 /// Starts everything and says where it is and what to try. It stays until the value is dropped.
@@ -16,7 +16,7 @@ use crate::system::{KEY, System, SystemOptions};
 pub async fn start(options: SystemOptions, mut out: impl Write, colour: bool) -> Result<System> {
     let mut stage = Stage::new(&mut out, colour);
     stage.step("Real servers, on this machine")?;
-    let system = System::start(options, |part, took| stage.figure(part, time(took))).await?;
+    let system = System::start(options, |part, took| stage.part(part, took)).await?;
     stage.step("Type this in another terminal; Ctrl-C here stops everything and removes it")?;
     writeln!(out, "\n{}", things_to_try(&system).await?)?;
     out.flush()?;
@@ -29,7 +29,7 @@ async fn things_to_try(system: &System) -> Result<String> {
     let etcdctl = directory_of(assets::ETCD, "etcdctl").await?;
     let kubeconfig = system.plane().kubeconfig().display();
     let etcd = system.etcd().endpoint_list();
-    let operator = system.operator().replica(0).endpoint();
+    let operator = system.operator()?;
     let [one, two, three] = system.proxies().each_ref().map(crate::Proxy::endpoint);
     Ok(format!(
         "\

@@ -97,6 +97,7 @@ pub struct Process {
     launch: Launch,
     log: PathBuf,
     child: Mutex<Option<Child>>,
+    ended: Mutex<Option<ExitStatus>>,
 }
 
 impl Process {
@@ -110,6 +111,7 @@ impl Process {
             launch,
             log,
             child: Mutex::new(None),
+            ended: Mutex::new(None),
         };
         process.start_again()?;
         Ok(process)
@@ -120,6 +122,14 @@ impl Process {
     /// # Errors
     /// When it is still running, or cannot be started.
     pub fn start_again(&self) -> Result<()> {
+        self.start_again_with(&[])
+    }
+
+    /// As [`Process::start_again`], with more arguments this once.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_again_with(&self, args: &[&str]) -> Result<()> {
         let mut child = self.reaped()?;
         if child.is_some() {
             bail!("{} is running already", self.name);
@@ -132,6 +142,7 @@ impl Process {
         let mut started = self
             .launch
             .command()
+            .args(args)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -145,6 +156,7 @@ impl Process {
             return Err(error);
         }
         *child = Some(started);
+        self.note(None);
         Ok(())
     }
 
@@ -164,6 +176,15 @@ impl Process {
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.id().is_some()
+    }
+
+    /// How it ended, by whatever cause; none while it runs.
+    #[must_use]
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        if self.is_running() {
+            return None;
+        }
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// SIGSTOP: it keeps its connections and says nothing more.
@@ -198,11 +219,12 @@ impl Process {
         let mut slot = self.reaped()?;
         if let Some(child) = slot.as_mut() {
             send(child, Signal::KILL)?;
-            child
+            let status = child
                 .wait()
                 .with_context(|| format!("cannot wait for {}", self.name))?;
             scratch::release(child.id());
             *slot = None;
+            self.note(Some(status));
         }
         Ok(())
     }
@@ -219,6 +241,7 @@ impl Process {
             let status = child.try_wait()?.context("it is still running")?;
             scratch::release(child.id());
             *slot = None;
+            self.note(Some(status));
             Ok(status)
         })
         .await
@@ -298,12 +321,17 @@ impl Process {
     fn reaped(&self) -> Result<MutexGuard<'_, Option<Child>>> {
         let mut slot = self.child();
         if let Some(child) = slot.as_mut()
-            && child.try_wait()?.is_some()
+            && let Some(status) = child.try_wait()?
         {
             scratch::release(child.id());
             *slot = None;
+            self.note(Some(status));
         }
         Ok(slot)
+    }
+
+    fn note(&self, status: Option<ExitStatus>) {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
 
     fn child(&self) -> MutexGuard<'_, Option<Child>> {

@@ -84,6 +84,17 @@ impl<W: Write> Stage<W> {
         Ok(())
     }
 
+    /// Something that is there, and how long that took, where it is known.
+    ///
+    /// # Errors
+    /// As [`Stage::step`].
+    pub fn part(&mut self, text: &str, took: Option<Duration>) -> Result<()> {
+        match took {
+            Some(took) => self.figure(text, time(took)),
+            None => self.line(text),
+        }
+    }
+
     fn styled(&self, style: &str, text: &str) -> String {
         if self.colour && !text.is_empty() {
             format!("{style}{text}{RESET}")

@@ -1,6 +1,8 @@
-//! Everything at once: a control plane, an etcd for the document, the operator, three proxies.
+//! Everything at once: a control plane with a node, an etcd for the document, the operator as Helm installs it, three
+//! proxies.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -8,12 +10,17 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::etcd::{Etcd, EtcdOptions};
 use crate::kube::ControlPlane;
-use crate::operator::{Operator, OperatorOptions, Replica};
+use crate::kubelet::{Kubelet, KubeletOptions, PodView};
+use crate::operator::CHART;
+use crate::ports::Port;
 use crate::process::Process;
 use crate::proxy::{Proxy, ProxyOptions};
 
 /// The key that the chart's default values name.
 pub const KEY: &str = "osproxy/directives";
+
+/// Release and namespace of the operator.
+const RELEASE: &str = "osproxy-directives";
 
 /// The binaries of this project that a [`System`] runs.
 #[derive(Clone, Debug)]
@@ -68,41 +75,51 @@ impl SystemOptions {
 pub struct System {
     // In this order they are dropped: clients of a server before the server.
     proxies: [Proxy; 3],
-    operator: Operator,
+    kubelet: Kubelet,
     etcd: Etcd,
     plane: ControlPlane,
+    port: Port,
 }
 
 impl System {
     /// Starts everything and waits until it is ready: about ten seconds once the servers are built.
-    /// `report` hears of each part that is: what it is, and how long its start took.
+    /// `report` hears of each part that is: what it is, and how long its start took, if it was one of its own.
     ///
     /// # Errors
     /// When a part is not ready in its time; the end of its log comes along.
     pub async fn start(
         options: SystemOptions,
-        mut report: impl FnMut(&str, Duration) -> Result<()>,
+        mut report: impl FnMut(&str, Option<Duration>) -> Result<()>,
     ) -> Result<Self> {
         let plane = timed(ControlPlane::start());
         let etcd = timed(Etcd::start(EtcdOptions::new()));
         let ((plane, plane_took), (etcd, etcd_took)) = tokio::try_join!(plane, etcd)?;
         let version = plane.client().apiserver_version().await?.git_version;
         let title = format!("Kubernetes {version} at {}", plane.server());
-        report(&title, plane_took)?;
+        report(&title, Some(plane_took))?;
         let version = etcd.client().await?.status().await?.version().to_owned();
         report(
             &format!("etcd v{version} at {}", etcd.endpoint_list()),
-            etcd_took,
+            Some(etcd_took),
         )?;
 
-        let (operator, took) = timed(install(&plane, &etcd, options.operator)).await?;
-        let replica = operator.replica(0);
-        let title = format!(
-            "operator at {} (process {})",
-            replica.endpoint(),
-            id(replica.process())
-        );
-        report(&title, took)?;
+        let images = KubeletOptions::new().image("osproxy-directives", options.operator);
+        let kubelet = Kubelet::start(&plane, images).await?;
+        let port = Port::claim()?;
+        let ((), took) = timed(install(&plane, &etcd, &port)).await?;
+        report(
+            &format!("helm install {RELEASE} --wait: its replicas are ready"),
+            Some(took),
+        )?;
+        for pod in operators(&kubelet) {
+            let process = pod.containers.iter().find_map(|it| it.process.as_ref());
+            let process = process.context("a replica is ready and has no process")?;
+            let endpoint = format!("http://{}:{}", pod.ip, port.number());
+            report(
+                &format!("operator at {endpoint} (process {})", id(process)),
+                None,
+            )?;
+        }
 
         let proxy = |name| {
             let options = ProxyOptions::new(&options.proxy, etcd.endpoints()).name(name);
@@ -113,13 +130,14 @@ impl System {
         for (proxy, took) in [&one, &two, &three] {
             let (process, endpoint) = (proxy.process(), proxy.endpoint());
             let title = format!("{} at {endpoint} (process {})", process.name(), id(process));
-            report(&title, *took)?;
+            report(&title, Some(*took))?;
         }
         Ok(Self {
             proxies: [one.0, two.0, three.0],
-            operator,
+            kubelet,
             etcd,
             plane,
+            port,
         })
     }
 
@@ -129,10 +147,14 @@ impl System {
         &self.proxies
     }
 
-    /// The operator.
-    #[must_use]
-    pub fn operator(&self) -> &Operator {
-        &self.operator
+    /// Where a replica of the operator answers.
+    ///
+    /// # Errors
+    /// When none runs.
+    pub fn operator(&self) -> Result<String> {
+        let pods = operators(&self.kubelet);
+        let pod = pods.first().context("no replica runs")?;
+        Ok(format!("http://{}:{}", pod.ip, self.port.number()))
     }
 
     /// The etcd of the document.
@@ -152,35 +174,41 @@ impl System {
     /// # Errors
     /// The first process that does not.
     pub fn all_run(&self) -> Result<()> {
-        match self.ended() {
+        let operators = self.operators();
+        match self.ended(&operators) {
             Some(process) => bail!("{} has ended", process.name()),
             None => Ok(()),
         }
     }
 
     /// What a person who asks why something failed looks at first: the log of what ended, or else
-    /// that of the operator.
+    /// those of the operator.
     #[must_use]
     pub fn evidence(&self) -> String {
-        let ended = self.ended();
-        let process = ended.unwrap_or_else(|| self.operator.replica(0).process());
-        let fate = if ended.is_some() {
-            " has ended; its"
-        } else {
-            "'s"
+        let operators = self.operators();
+        let said = |process: &Process, fate: &str| {
+            let log = process.log_excerpt();
+            let log = if log.is_empty() { "(empty)" } else { &log };
+            format!("{}{fate} log says:\n{log}", process.name())
         };
-        let log = process.log_excerpt();
-        let log = if log.is_empty() {
-            "(empty)"
-        } else {
-            log.as_str()
-        };
-        format!("{}{fate} log says:\n{log}", process.name())
+        match self.ended(&operators) {
+            Some(process) => said(process, " has ended; its"),
+            None => operators
+                .iter()
+                .map(|process| said(process, "'s"))
+                .collect::<Vec<_>>()
+                .join("\n"),
+        }
     }
 
-    fn ended(&self) -> Option<&Process> {
+    fn operators(&self) -> Vec<Arc<Process>> {
+        let pods = operators(&self.kubelet).into_iter();
+        let containers = pods.flat_map(|pod| pod.containers);
+        containers.filter_map(|it| it.process).collect()
+    }
+
+    fn ended<'a>(&'a self, operators: &'a [Arc<Process>]) -> Option<&'a Process> {
         let proxies = self.proxies.iter().map(Proxy::process);
-        let operator = self.operator.replicas().iter().map(Replica::process);
         let members = self
             .etcd
             .members()
@@ -188,7 +216,7 @@ impl System {
             .chain(self.plane.etcd().members());
         let plane = std::iter::once(self.plane.api_server()).chain(self.plane.controller_manager());
         proxies
-            .chain(operator)
+            .chain(operators.iter().map(Arc::as_ref))
             .chain(members.map(crate::etcd::Member::process))
             .chain(plane)
             .find(|process| !process.is_running())
@@ -209,10 +237,34 @@ pub async fn interrupted() -> Result<()> {
     Ok(())
 }
 
-async fn install(plane: &ControlPlane, etcd: &Etcd, binary: PathBuf) -> Result<Operator> {
-    let operator = Operator::start(plane, etcd, OperatorOptions::new(binary)).await?;
-    operator.wait_ready().await?;
-    Ok(operator)
+/// As the README says it, but for the port: it is one on which nobody else on this machine listens.
+async fn install(plane: &ControlPlane, etcd: &Etcd, port: &Port) -> Result<()> {
+    let endpoints = format!("etcd.endpoints={{{}}}", etcd.endpoint_list());
+    let port = format!("httpPort={}", port.number());
+    let args = [
+        "install",
+        RELEASE,
+        CHART,
+        "--namespace",
+        RELEASE,
+        "--create-namespace",
+        "--set",
+        &endpoints,
+        "--set",
+        &port,
+        "--wait",
+        "--timeout",
+        "60s",
+    ];
+    plane.helm(&args).await?.success()?;
+    Ok(())
+}
+
+/// The replicas of the operator that are ready.
+fn operators(kubelet: &Kubelet) -> Vec<PodView> {
+    let mut pods = kubelet.pods();
+    pods.retain(|pod| pod.ready && pod.namespace == RELEASE);
+    pods
 }
 
 async fn timed<T>(work: impl Future<Output = Result<T>>) -> Result<(T, Duration)> {

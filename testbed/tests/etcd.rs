@@ -72,6 +72,30 @@ async fn three_members_live_through_the_loss_of_their_leader() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_member_that_is_replaced_has_the_data_and_another_id() -> Result<()> {
+    let etcd = Etcd::start(EtcdOptions::new().members(3)).await?;
+    etcd.etcdctl(&["put", KEY, "before"]).await?.success()?;
+    let list = ["member", "list"];
+    let before = etcd.etcdctl(&list).await?.success()?;
+    let leader = etcd.leader().await?;
+    etcd.replace(leader).await?;
+    let after = etcd.etcdctl(&list).await?.success()?;
+    let lines = after.lines().filter(|line| before.contains(*line)).count();
+    assert_eq!(
+        (lines, after.lines().count()),
+        (2, 3),
+        "{before} and then {after}"
+    );
+    let only = format!("--endpoints={}", etcd.member(leader).endpoint());
+    let value = etcd
+        .etcdctl(&[&only, "get", KEY, "--print-value-only"])
+        .await?
+        .success()?;
+    assert_eq!(value, "before\n");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_restored_snapshot_forgets_what_came_after_it() -> Result<()> {
     let etcd = Etcd::start(EtcdOptions::new()).await?;
     etcd.etcdctl(&["put", KEY, "old"]).await?.success()?;

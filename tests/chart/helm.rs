@@ -1,5 +1,7 @@
 //! Helm without a cluster: what the chart renders, as values to look at.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use testbed::assets::{self, HELM};
@@ -48,22 +50,37 @@ pub(crate) fn of_kind<'a>(all: &'a [Value], kind: &'a str) -> impl Iterator<Item
     all.iter().filter(move |manifest| manifest["kind"] == kind)
 }
 
+/// The Pod's spec out of the one Deployment.
+pub(crate) fn pod(all: &[Value]) -> Result<Value> {
+    let deployment = of_kind(all, "Deployment").next().context("no Deployment")?;
+    Ok(deployment["spec"]["template"]["spec"].clone())
+}
+
+/// The text of the whole chart with files of values, and with `last` on top of them.
+pub(crate) async fn template_files(files: &[&Path], last: &Value) -> Result<String> {
+    template_with(files, last, &[]).await
+}
+
 async fn template(mut values: Value, more: &[&str]) -> Result<String> {
     if values.get("etcd").is_none() {
         values["etcd"] = json!({"endpoints": ["http://etcd:2379"]});
     }
+    template_with(&[], &values, more).await
+}
+
+async fn template_with(files: &[&Path], last: &Value, more: &[&str]) -> Result<String> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("values.json");
-    std::fs::write(&file, values.to_string())?;
-    let file = file.to_string_lossy();
-    let args = [
-        "template",
-        "osd",
-        CHART,
-        "--namespace",
-        "diagnostics",
-        "--values",
-        &*file,
-    ];
+    std::fs::write(&file, last.to_string())?;
+    let mut args = vec!["template", "osd", CHART, "--namespace", "diagnostics"];
+    let names: Vec<_> = files
+        .iter()
+        .copied()
+        .chain([file.as_path()])
+        .map(Path::to_string_lossy)
+        .collect();
+    for name in &names {
+        args.extend(["--values", name]);
+    }
     helm(&[&args[..], more].concat()).await?.success()
 }

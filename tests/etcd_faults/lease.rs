@@ -11,7 +11,7 @@ use super::stage::{Between, candidates, leader_lease, leads};
 use super::support::{Line, SOON, Stopwatch, directive, options, seen};
 
 /// How long the election lease lives.
-const LEASE: Duration = Duration::from_secs(15);
+pub(super) const LEASE: Duration = Duration::from_secs(15);
 
 #[tokio::test]
 async fn l05_a_leader_whose_refreshes_are_not_answered_gives_up_before_its_lease_ends() -> Result<()>

@@ -11,6 +11,7 @@ use testbed::operator::Replica;
 use testbed::{ControlPlane, Etcd, EtcdOptions, FaultProxy, Operator, eventually, http};
 
 use super::stage::{client, ids, leads, metric};
+use super::support::faults::line as line_of_table;
 use super::support::{Line, SOON, Stopwatch, condition, directive, etcds, options, seen, store};
 
 /// How long a person waits for the word that etcd is away: fifteen seconds of patience, a deadline or two before, a status write.
@@ -173,7 +174,7 @@ async fn l12_etcds_leader_is_killed_while_documents_are_written() -> Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s6_members_restarted_one_after_another_blank_nothing_and_hold_nothing_up() -> Result<()> {
+async fn s6_members_restarted_and_replaced_blank_nothing_and_hold_nothing_up() -> Result<()> {
     let line = Line::start_with(EtcdOptions::new().members(3), options()).await?;
     line.apply(&directive("kept", "1h")).await?;
     line.ids(&["default/kept"]).await?;
@@ -206,11 +207,48 @@ async fn s6_members_restarted_one_after_another_blank_nothing_and_hold_nothing_u
         line.delete(&name).await?;
         line.ids(&["default/kept"]).await?;
     }
-    ensure!(!watching.is_finished(), "a reader was blank");
-    watching.abort();
     // Nothing but the changes was written, twelve and the first one; a write in doubt may have been made again.
     let puts = metric(line.operator.replica(0), "document_puts_total").await?;
     ensure!((7..=20).contains(&puts), "{puts} documents");
+
+    // The member that operator and reader were told of first is gone for good, and another one takes its place.
+    let reconnects = reader.status().counters.restarts;
+    let change = async {
+        line.apply(&directive("meanwhile", "1h")).await?;
+        let changed = Stopwatch::start();
+        let others = client(&line.etcd, &[1, 2]).await?;
+        ids(&others, &["default/kept", "default/meanwhile"], SOON).await?;
+        anyhow::Ok(changed.elapsed())
+    };
+    let (replaced, took) = tokio::join!(line.etcd.replace(0), change);
+    replaced?;
+    line.apply(&directive("after", "1h")).await?;
+    let changed = Stopwatch::start();
+    line.ids(&["default/after", "default/kept", "default/meanwhile"])
+        .await?;
+    let worst = took?.max(changed.elapsed());
+    let bound = Duration::from_secs(20);
+    ensure!(
+        worst <= bound,
+        "a change beside a replacement took {worst:?}"
+    );
+    let what = "operator: a member is replaced, a change meanwhile and after";
+    line_of_table("S6", what, bound, worst, "");
+    eventually("the reader to follow", SOON, async || {
+        let revision = line.document().await?.context("absent")?.mod_revision;
+        let applied = reader.status().applied.context("nothing applied")?;
+        ensure!(applied.revision == revision, "{applied:?}");
+        Ok(())
+    })
+    .await?;
+    let reconnects = reader.status().counters.restarts - reconnects;
+    // One for each step: a member goes, and another one comes.
+    ensure!(
+        reconnects <= 2,
+        "the reader has connected anew {reconnects} times"
+    );
+    ensure!(!watching.is_finished(), "a reader was blank");
+    watching.abort();
     Ok(())
 }
 

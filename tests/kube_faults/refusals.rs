@@ -167,6 +167,7 @@ async fn k17_a_list_that_is_never_answered() -> Result<()> {
 async fn k14_rights_that_are_taken_away_and_given_back() -> Result<()> {
     let stage = Stage::with(&["kept"]).await?;
     let plane = &stage.line.plane;
+    plane.expect_refusals();
     let binding = [
         "clusterrolebinding",
         "osproxy-directives:osproxy-directives",

@@ -12,6 +12,7 @@
 )]
 
 pub mod faults;
+pub mod sampler;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,9 +34,13 @@ pub const KEY: &str = "osproxy/directives";
 /// Long enough for anything that should take seconds, on a machine that is busy.
 pub const SOON: Duration = Duration::from_secs(30);
 
-/// The operator's binary, as cargo built it for this test.
+/// The operator's binary: the one that `TESTBED_OPERATOR` names, such as the image's, or as cargo built it for this test.
 pub fn binary() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_osproxy-directives"))
+    let named = std::env::var_os("TESTBED_OPERATOR").filter(|named| !named.is_empty());
+    named.map_or_else(
+        || env!("CARGO_BIN_EXE_osproxy-directives").into(),
+        PathBuf::from,
+    )
 }
 
 /// A control plane, an etcd for the document, and an operator installed by the chart.

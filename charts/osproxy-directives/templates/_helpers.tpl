@@ -17,14 +17,19 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Where the namespaced resources are. */}}
+{{- define "osproxy-directives.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride -}}
+{{- end -}}
+
 {{/* Name of the cluster-scoped resources: with the namespace, so that two releases of one name can live in one cluster. */}}
 {{- define "osproxy-directives.clusterName" -}}
-{{- printf "%s:%s" .Release.Namespace (include "osproxy-directives.fullname" .) -}}
+{{- printf "%s:%s" (include "osproxy-directives.namespace" .) (include "osproxy-directives.fullname" .) -}}
 {{- end -}}
 
 {{/* The same where a colon is not allowed. */}}
 {{- define "osproxy-directives.clusterDnsName" -}}
-{{- printf "%s.%s" (include "osproxy-directives.fullname" .) .Release.Namespace -}}
+{{- printf "%s.%s" (include "osproxy-directives.fullname" .) (include "osproxy-directives.namespace" .) -}}
 {{- end -}}
 
 {{- define "osproxy-directives.serviceAccountName" -}}
@@ -50,10 +55,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end -}}
 
-{{/* Labels and annotations of a resource: `labels:` and, where there are any, `annotations:`. Own ones as a dict under "annotations". */}}
+{{/*
+Labels and annotations of a resource: `labels:` and, where there are any, `annotations:`. Own ones as dicts
+under "labels" and "annotations"; they win over those of the whole release.
+*/}}
 {{- define "osproxy-directives.metadata" -}}
 labels:
-  {{- include "osproxy-directives.labels" .context | nindent 2 }}
+  {{- merge (dict) (.labels | default dict) (include "osproxy-directives.labels" .context | fromYaml) | toYaml | nindent 2 }}
 {{- with merge (dict) (.annotations | default dict) .context.Values.commonAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
@@ -68,16 +76,25 @@ annotations:
 {{- with .Values.image.digest }}@{{ . }}{{ end -}}
 {{- end -}}
 
+{{/* A value as text: empty where it is not set, also by null, and never empty for 0. */}}
+{{- define "osproxy-directives.text" -}}
+{{- if not (kindIs "invalid" .) -}}{{ . }}{{- end -}}
+{{- end -}}
+
 {{/* What the operator does with the API server, wherever it is allowed to. */}}
 {{- define "osproxy-directives.namespacedRules" -}}
 # Observe.
 - apiGroups: [osproxy.io]
   resources: [diagnosticsdirectives]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 # Report: status by server-side apply.
 - apiGroups: [osproxy.io]
   resources: [diagnosticsdirectives/status]
   verbs: [patch]
+{{ include "osproxy-directives.eventRule" . }}
+{{- end -}}
+
+{{- define "osproxy-directives.eventRule" -}}
 # Report: events; a patch makes a series of repeated ones.
 - apiGroups: [events.k8s.io]
   resources: [events]

@@ -16,6 +16,8 @@ use crate::operator::plan::{Plan, Verdict};
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     directives: BTreeMap<Arc<str>, Noted>,
+    /// Whether a former leader may have taken something out that nobody has noted yet.
+    inherits: bool,
     revision: i64,
     foreign_writes: u64,
     serial: u64,
@@ -50,6 +52,7 @@ impl Ledger {
     pub fn found(now: Instant, entries: Vec<DatedEntry>, revision: i64) -> Self {
         let mut ledger = Self {
             revision,
+            inherits: true,
             ..Self::default()
         };
         for entry in entries {
@@ -108,6 +111,16 @@ impl Ledger {
         for (id, changed) in withdrawn {
             let since = self.since(now, Target::withdrawn(revision), changed, true);
             self.directives.insert(id, Noted { entry: None, since });
+        }
+        if std::mem::take(&mut self.inherits) {
+            // Whether it ever was in the document, its status tells.
+            for (id, _) in waits.into_iter().filter(|(_, waits)| *waits) {
+                if !self.directives.contains_key(id.as_str()) {
+                    let since = self.since(now, Target::withdrawn(revision), false, false);
+                    let noted = Noted { entry: None, since };
+                    self.directives.insert(id.into(), noted);
+                }
+            }
         }
     }
 

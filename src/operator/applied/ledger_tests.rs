@@ -77,11 +77,14 @@ fn what_is_taken_out_waits_for_the_publication_without_it() {
 fn a_new_leader_takes_what_it_finds_for_unchanged() {
     let now = ManualClock::new().now();
     let mut ledger = Ledger::found(now, vec![entry("a", 60), entry("b", 60)], 10);
-    ledger.settled(now, &plan(&[("a", 60), ("b", 60)], &[]), 10, 0);
+    ledger.settled(now, &plan(&[("a", 60), ("b", 60)], &["off"]), 10, 0);
+    // It may have been taken out by a leader that did not come to say so.
+    assert_eq!(told(&ledger, "off"), Some((10, false)));
     assert_eq!(told(&ledger, "a"), Some((10, false)));
     assert!(!ledger.since_of("ns/a").unwrap().certain);
-    ledger.settled(now, &plan(&[("a", 60)], &["b"]), 20, 0);
+    ledger.settled(now, &plan(&[("a", 60)], &["b", "new"]), 20, 0);
     assert_eq!(told(&ledger, "a"), Some((10, false)));
+    assert_eq!(told(&ledger, "new"), None);
     assert_eq!(told(&ledger, "b"), Some((20, true)));
 }
 

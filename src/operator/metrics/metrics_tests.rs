@@ -58,7 +58,7 @@ fn a_thousand_resources_add_no_series() {
         let limits = Limits::new(100, 1_000_000);
         let plan = plan(CREATED + 60, &resources, &limits);
         let metrics = Metrics::default();
-        metrics.settled(&plan, Outcome::Held(Held::Paused), &state);
+        metrics.settled(CREATED + 60, &plan, Outcome::Held(Held::Paused), &state);
         metrics.encode().unwrap()
     };
     let (few, many) = (exposed(1), exposed(1_000));
@@ -86,7 +86,7 @@ fn a_reason_is_there_while_it_holds_and_no_longer() {
     let plan = plan(CREATED, &[], &Limits::default());
     let metrics = Metrics::default();
     for held in [Held::Paused, Held::NoSpace] {
-        metrics.settled(&plan, Outcome::Held(held), &state);
+        metrics.settled(CREATED, &plan, Outcome::Held(held), &state);
         let text = metrics.encode().unwrap();
         let shown: Vec<_> = text.lines().filter(|line| line.contains("held{")).collect();
         assert_eq!(
@@ -101,7 +101,7 @@ fn a_reason_is_there_while_it_holds_and_no_longer() {
         revision: 0,
         publication: None,
     };
-    metrics.settled(&plan, in_sync, &state);
+    metrics.settled(CREATED, &plan, in_sync, &state);
     assert!(!metrics.encode().unwrap().contains("held{"));
 }
 
@@ -117,4 +117,49 @@ fn a_new_term_counts_on_where_the_last_one_stopped() {
     }
     let text = metrics.encode().unwrap();
     assert!(text.contains("document_puts_total 7"), "{text}");
+}
+
+#[test]
+fn only_a_key_that_says_what_the_plan_says_was_in_sync() {
+    let state = KeyState {
+        revision: 1,
+        document: None,
+        owner: None,
+        paused: false,
+    };
+    let plan = plan(CREATED, &[], &Limits::default());
+    let metrics = Metrics::default();
+    let stamp = || {
+        let text = metrics.encode().unwrap();
+        let name = "osproxy_directives_last_in_sync_timestamp_seconds ";
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    let in_sync = Outcome::InSync {
+        revision: 0,
+        publication: None,
+    };
+    metrics.settled(CREATED, &plan, Outcome::Held(Held::Paused), &state);
+    assert_eq!(stamp(), 0, "never yet");
+    metrics.settled(CREATED + 1, &plan, in_sync, &state);
+    metrics.settled(CREATED + 2, &plan, Outcome::Held(Held::Paused), &state);
+    assert_eq!(stamp(), CREATED + 1);
+}
+
+#[test]
+fn who_leads_no_longer_says_no_longer_what_holds_the_document() {
+    let state = KeyState {
+        revision: 1,
+        document: None,
+        owner: None,
+        paused: true,
+    };
+    let plan = plan(CREATED, &[], &Limits::default());
+    let metrics = Metrics::default();
+    metrics.leader.set(1);
+    metrics.settled(CREATED, &plan, Outcome::Held(Held::Paused), &state);
+    metrics.stops_leading();
+    let text = metrics.encode().unwrap();
+    assert!(!text.contains("held{"), "{text}");
+    assert!(text.contains("osproxy_directives_leader 0"), "{text}");
 }

@@ -58,6 +58,7 @@ fn with_every_series() -> Metrics {
         let label = ReasonLabel { reason };
         metrics.kube_fault.get_or_create(&label).set(0);
     }
+    metrics.key.show_all();
     metrics
 }
 
@@ -119,17 +120,21 @@ no more. No metric carries a selector value.
 ";
 
 const AFTER: &str = "
-What concerns the document is the leader's to count; on a replica that does not lead these stand still.
+What concerns the document is the leader's to count; on a replica that does not lead these stand still, and `held` has no series.
 
 ## What to be woken for
 
-| when | for | what to do |
+With `metrics.prometheusRule.enabled` the chart installs an alert for each trouble that these metrics can show, with thresholds to set
+and a page for each in `docs/runbooks`. Where something else than the Prometheus operator does it, these are the least to watch:
+
+| when | for | page in `docs/runbooks` |
 |---|---|---|
-| `sum(osproxy_directives_leader) != 1` | 1 min | `docs/operations.md`, \"Nobody leads\" |
-| `max(osproxy_directives_held) > 0` | 5 min | the label `reason` says why; `docs/operations.md`, \"The document is held\" |
-| `increase(osproxy_directives_document_foreign_writes_total[10m]) > 3` | at once | somebody else writes the key; pause the operator or stop them |
-| `increase(osproxy_directives_status_write_failures_total[10m]) > 0` | 10 min | the log names the resources and the API server's reason |
-| `max(osproxy_directives_etcd_files_refused) > 0` | 5 min | the log says which file and why; the old one goes on until it expires |
+| `absent(osproxy_directives_leader == 1)` | 2 min | `OsproxyDirectivesNoLeader` |
+| `max(osproxy_directives_held) > 0` | 5 min | `OsproxyDirectivesNotPublished`; the label `reason` says why |
+| `time() - max(osproxy_directives_last_in_sync_timestamp_seconds) > 300` | 5 min | `OsproxyDirectivesOutOfSync` |
+| `increase(osproxy_directives_document_foreign_writes_total[10m]) > 3` | at once | `OsproxyDirectivesKeyContested` |
+| `increase(osproxy_directives_status_write_failures_total[10m]) > 0` | 10 min | `OsproxyDirectivesStatusWritesFailing` |
+| `max(osproxy_directives_etcd_files_refused) > 0` | 10 min | `OsproxyDirectivesEtcdFilesRefused` |
 ";
 
 #[cfg(test)]

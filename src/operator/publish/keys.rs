@@ -180,7 +180,10 @@ impl KeyStore {
         let guards = adoption.guards(&self.keys);
         let compares = guards.into_iter().map(compare).collect();
         let operation = TxnOp::put(self.keys.owner(), owner.to_bytes(), None);
-        self.guarded(b"", compares, operation).await
+        // Whoever adopts does not lead. A leader's key begins with this one and goes on; so nothing stands here, and the
+        // operator's role may ask for it.
+        let nobody = format!("{}/", self.keys.election());
+        self.guarded(nobody.as_bytes(), compares, operation).await
     }
 
     /// Announces over how many milliseconds proxies spread their records, where we still lead. Says whether we did.
@@ -288,7 +291,7 @@ impl KeyStore {
         compares: Vec<Compare>,
         operation: TxnOp,
     ) -> Result<Answer, Fault> {
-        let mut instead = vec![TxnOp::get(leader_key_or(leader_key), None)];
+        let mut instead = vec![TxnOp::get(leader_key, None)];
         instead.extend(self.gets());
         let txn = Txn::new()
             .when(compares)
@@ -326,11 +329,6 @@ impl KeyStore {
             TxnOp::get(self.keys.paused(), None),
         ]
     }
-}
-
-/// etcd refuses an empty key; adoption has no leader key and asks for one that cannot exist.
-fn leader_key_or(key: &[u8]) -> Vec<u8> {
-    if key.is_empty() { vec![0] } else { key.into() }
 }
 
 fn compare(guard: Guard) -> Compare {

@@ -90,7 +90,13 @@ pub(super) fn applied(resource: &Resource, verdict: &Verdict, word: Option<&Word
         | Verdict::Scheduled { .. }
         | Verdict::NoRoom { .. } => word,
     };
-    let Some(word) = word.filter(|word| !is_less_than(word.opinion, present)) else {
+    let is_active = matches!(verdict, Verdict::Active { .. });
+    let word = word.filter(|word| {
+        // What no leader has seen in the document, and of which no status speaks, was never in it.
+        let was_published = is_active || word.opinion.changed || present.is_some();
+        was_published && !is_less_than(word.opinion, present, resource.generation)
+    });
+    let Some(word) = word else {
         return kept(resource, present);
     };
     let (status, reason) = condition(word.opinion.said);
@@ -104,10 +110,9 @@ pub(super) fn applied(resource: &Resource, verdict: &Verdict, word: Option<&Word
             kept.proxies,
         )
     } else {
-        let withdrawn = !matches!(verdict, Verdict::Active { .. });
         let counted = Some(word.counts).filter(|counts| counts.reporting > 0);
         (
-            message(word, withdrawn),
+            message(word, !is_active),
             counted.map(|counts| format!("{}/{}", counts.applied, counts.reporting)),
             counted.map(told),
         )
@@ -122,16 +127,22 @@ pub(super) fn applied(resource: &Resource, verdict: &Verdict, word: Option<&Word
 
 const REJECTING: &str = "ProxiesRejecting";
 
-/// Whether the status that stands there knows more: a leader that did not see the publication cannot take back what another one saw.
-fn is_less_than(opinion: Opinion, present: Option<&Value>) -> bool {
-    let status = present.and_then(|present| present.get("status")?.as_str());
+/// Whether the status that stands there knows more of this generation: a leader that did not see the publication cannot take back what another
+/// one saw.
+fn is_less_than(opinion: Opinion, present: Option<&Value>, generation: i64) -> bool {
+    let Some(present) = present else {
+        return opinion.said == Said::AsBefore;
+    };
+    let of = present.get("observedGeneration").and_then(Value::as_i64);
+    if opinion.changed || of != Some(generation) {
+        return false;
+    }
+    let is_true = present.get("status").and_then(Value::as_str) == Some(TRUE);
     match opinion.said {
         Said::AsBefore => true,
-        _ if opinion.changed => false,
-        Said::Pending | Said::Nobody => present.is_some(),
-        Said::Rejecting | Said::Lagging | Said::Unreadable => {
-            status == Some(TRUE) && !opinion.certain
-        }
+        // Whom a False was about is gone.
+        Said::Pending | Said::Nobody => is_true,
+        Said::Rejecting | Said::Lagging | Said::Unreadable => is_true && !opinion.certain,
         Said::Applied => false,
     }
 }

@@ -137,6 +137,41 @@ fn a_leader_that_did_not_see_the_publication_takes_nothing_back() {
         assert!(says_the_same(&shown.status, &later), "{said:?}");
     }
     assert!(says_the_same(&shown.status, &status(&shown, &ACTIVE, None)));
+    // It speaks of an earlier generation: what was put into the document since, nobody has seen applied.
+    let edited = with(json_of(&done), 2);
+    let mut word = word(Said::Nobody, 0, &[]);
+    (word.opinion.changed, word.opinion.certain) = (false, false);
+    let later = status(&edited, &ACTIVE, Some(&word));
+    assert_eq!(applied_is(&later), Some((UNKNOWN, "NoProxiesReporting")));
+}
+
+#[test]
+fn a_leader_that_did_not_see_the_publication_ends_what_waits() {
+    let fresh = with(Value::Null, 1);
+    for before in [Said::Pending, Said::Lagging, Said::Rejecting] {
+        let shown = status(&fresh, &ACTIVE, Some(&word(before, 3, &["p4"])));
+        let mut nobody = word(Said::Nobody, 0, &[]);
+        (nobody.opinion.changed, nobody.opinion.certain) = (false, false);
+        let later = status(&with(json_of(&shown), 1), &ACTIVE, Some(&nobody));
+        let expected = Some((UNKNOWN, "NoProxiesReporting"));
+        assert_eq!(applied_is(&later), expected, "{before:?}");
+    }
+}
+
+#[test]
+fn what_was_never_in_the_document_has_nothing_to_be_applied() {
+    let suspended = Verdict::Suspended { end_secs: 3_600 };
+    let mut word = word(Said::Applied, 4, &[]);
+    (word.opinion.changed, word.opinion.certain) = (false, false);
+    let fresh = status(&with(Value::Null, 1), &suspended, Some(&word));
+    assert_eq!(applied_is(&fresh), None);
+    // Taken out by a leader that did not come to say so.
+    let on = status(&with(Value::Null, 1), &ACTIVE, Some(&word));
+    let off = status(&with(json_of(&on), 2), &suspended, Some(&word));
+    assert_eq!(
+        of_type(&off, "Applied").unwrap().observed_generation,
+        Some(2)
+    );
 }
 
 #[test]

@@ -63,7 +63,7 @@ impl Bench {
     fn answer(&mut self, call: Call) -> Happened {
         match call {
             Call::ReadWindow => Happened::Window(self.window),
-            Call::Grant if self.left < -2 => Happened::Granted(Ok(())),
+            Call::Grant if self.left < -10 => Happened::Granted(Ok(())),
             Call::Grant => Happened::Granted(self.grant),
             Call::AskLease => Happened::Left(Ok(LeaseReading {
                 granted_secs: 60,
@@ -272,13 +272,13 @@ fn a_namesake_is_noticed_and_not_fought() {
 #[test]
 fn a_dead_predecessor_is_followed_within_its_lease() {
     // A lease whose time is up is there for a moment more.
-    for left in [55, 40, 20, 1] {
+    for left in [55, 40, 28, 1] {
         let mut bench = Bench::new(7);
         (bench.grant, bench.left) = (Err(Fault::LeaseExists), left);
         bench.say(word(1));
-        bench.pass(Duration::from_secs(70));
+        bench.pass(Duration::from_secs(90));
         assert_eq!(bench.writes.len(), 1, "{left}");
-        assert!(bench.calls.len() < 20, "{:?}", bench.calls);
+        assert!(bench.calls.len() < 50, "{:?}", bench.calls);
         let (at, _) = bench.writes[0];
         assert!(
             left < 10 || at > 20_000,

@@ -75,6 +75,8 @@ fn compile(pin: &Pin, package: &str, output: &Path, what: &str, start: Instant) 
             "-mod=readonly",
             "-trimpath",
             "-buildvcs=false",
+            "-tags",
+            pin.tags(),
             "-ldflags",
             pin.linker_flags(),
             "-o",

@@ -24,6 +24,8 @@ use pin::Pin;
 pub const ETCD: &str = "etcd-3.7";
 /// The Helm that renders and installs the chart.
 pub const HELM: &str = "helm-4";
+/// The promtool that checks the chart's alerts.
+pub const PROMETHEUS: &str = "prometheus-0.313";
 /// Names another folder for [`kubernetes`], so that a whole suite runs on another version.
 pub const KUBERNETES_VARIABLE: &str = "TESTBED_KUBERNETES";
 
@@ -94,7 +96,8 @@ fn ready_made(folder: &str, tool: &str) -> Result<Option<PathBuf>> {
     let Some(directory) = env::var_os(READY_MADE).filter(|value| !value.is_empty()) else {
         return Ok(None);
     };
-    if ![ETCD, HELM, &format!("kubernetes-{DEFAULT_KUBERNETES}")].contains(&folder) {
+    let kubernetes = format!("kubernetes-{DEFAULT_KUBERNETES}");
+    if ![ETCD, HELM, PROMETHEUS, &kubernetes].contains(&folder) {
         return Ok(None);
     }
     let path = Path::new(&directory).join(tool);

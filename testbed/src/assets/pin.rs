@@ -22,6 +22,7 @@ pub(super) struct Pin {
     /// Tool and the Go package that it is built from.
     tools: Vec<(String, String)>,
     linker_flags: String,
+    tags: &'static str,
     cache_key: String,
 }
 
@@ -43,8 +44,14 @@ impl Pin {
         let (required, version) = requirement(&module, first)
             .ok_or_else(|| anyhow!("{folder}/go.mod requires no version of {first}"))?;
         let linker_flags = linker_flags(required, version);
-        let name = folder.split('-').next().unwrap_or(folder).to_owned();
-        let hash = short_hash(&[RECIPE, &module, &sums, &linker_flags]);
+        let name = folder
+            .rsplit_once('-')
+            .map_or(folder, |(name, _)| name)
+            .to_owned();
+        let tags = build_tags(required);
+        let mut hashed = vec![RECIPE, &module, &sums, &linker_flags];
+        hashed.extend((!tags.is_empty()).then_some(tags));
+        let hash = short_hash(&hashed);
         Ok(Self {
             cache_key: format!("{name}-{version}-{hash}"),
             tools: packages
@@ -55,6 +62,7 @@ impl Pin {
             folder: path,
             name,
             linker_flags,
+            tags,
         })
     }
 
@@ -93,6 +101,11 @@ impl Pin {
 
     pub(super) fn linker_flags(&self) -> &str {
         &self.linker_flags
+    }
+
+    /// Build tags, separated by commas.
+    pub(super) fn tags(&self) -> &str {
+        self.tags
     }
 
     /// The cache directory's name: another version, checksum or flag is another directory.
@@ -179,6 +192,15 @@ fn linker_flags(module: &str, version: &str) -> String {
     flags
 }
 
+/// What a tool does without. Prometheus' service discovery would bring the clients of two dozen clouds, and
+/// promtool checks rules without any.
+fn build_tags(module: &str) -> &'static str {
+    match module {
+        "github.com/prometheus/prometheus" => "remove_all_sd",
+        _ => "",
+    }
+}
+
 fn short_hash(parts: &[&str]) -> String {
     let mut hasher = Sha256::new();
     for part in parts {
@@ -218,7 +240,7 @@ mod tests {
         for entry in fs::read_dir(SERVERS).unwrap() {
             let folder = entry.unwrap().file_name().into_string().unwrap();
             let pin = Pin::read(&folder).unwrap();
-            let minor = folder.split_once('-').unwrap().1;
+            let minor = folder.rsplit_once('-').unwrap().1;
             assert!(
                 pin.version().starts_with(minor),
                 "{folder} pins {}",

@@ -82,7 +82,7 @@ pub async fn run(options: SystemOptions, out: impl Write, colour: bool) -> Resul
 async fn start_and_tell<W: Write>(options: SystemOptions, stage: &mut Stage<W>) -> Result<()> {
     let start = Instant::now();
     stage.step("Real servers, on this machine")?;
-    let system = System::start(options, |part, took| stage.figure(part, time(took))).await?;
+    let system = System::start(options, |part, took| stage.part(part, took)).await?;
     let files = Scratch::new("demo")?;
     Story {
         stage,

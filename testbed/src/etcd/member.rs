@@ -104,6 +104,18 @@ impl Member {
         self.process.start_again()
     }
 
+    /// Starts it with the data of nobody, as the one that a cluster has just added.
+    pub(super) fn join(&self) -> Result<()> {
+        self.forget()?;
+        self.process
+            .start_again_with(&["--initial-cluster-state=existing"])
+    }
+
+    /// How the others know it: its name, and where they reach it.
+    pub(super) fn identity(&self) -> (&str, &str) {
+        (&self.plan.name, &self.plan.advertised)
+    }
+
     /// Waits until it can read with a quorum.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 mod member;
 mod peers;
+mod replacement;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

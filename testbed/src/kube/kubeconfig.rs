@@ -9,7 +9,7 @@ use super::pki::Identity;
 use crate::scratch::Scratch;
 
 /// How a user of a kubeconfig proves who it is.
-pub(super) enum Credentials<'a> {
+pub(crate) enum Credentials<'a> {
     /// By a certificate.
     Certificate(&'a Identity),
     /// By a token in a file, which clients read again when it changes.
@@ -25,6 +25,18 @@ pub(super) fn write(
     credentials: &Credentials<'_>,
     namespace: &str,
 ) -> Result<PathBuf> {
+    let text = text(name, server, authority, credentials, namespace);
+    scratch.write(&format!("{name}.kubeconfig"), &text)
+}
+
+/// What such a file says.
+pub(crate) fn text(
+    name: &str,
+    server: &str,
+    authority: &Path,
+    credentials: &Credentials<'_>,
+    namespace: &str,
+) -> String {
     let user: Value = match credentials {
         Credentials::Certificate(identity) => json!({
             "client-certificate": identity.certificate,
@@ -43,5 +55,5 @@ pub(super) fn write(
         }],
         "current-context": "testbed",
     });
-    scratch.write(&format!("{name}.kubeconfig"), &format!("{config:#}\n"))
+    format!("{config:#}\n")
 }

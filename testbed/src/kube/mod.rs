@@ -1,13 +1,17 @@
 //! A real Kubernetes control plane: etcd, `kube-apiserver` with RBAC, `kube-controller-manager`.
 //!
-//! There are no nodes, so no Pod ever runs; everything else is what a cluster does: admission,
-//! CRDs and their CEL rules, RBAC, watches, default ServiceAccounts, the end of a namespace.
+//! There are no nodes, so no Pod ever runs unless a [`crate::Kubelet`] stands in for one; everything else
+//! is what a cluster does: admission, CRDs and their CEL rules, RBAC, watches, default
+//! ServiceAccounts, the end of a namespace.
 
-mod kubeconfig;
+mod audit;
+pub(crate) mod kubeconfig;
 mod pki;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ::kube::api::{Api, PostParams};
@@ -26,12 +30,17 @@ use crate::scratch::Scratch;
 use kubeconfig::Credentials;
 use pki::Pki;
 
+pub use audit::Audited;
+pub(crate) use pki::Identity;
+
 /// How long the API server may take: under three seconds as a rule, more on a busy machine.
 const READY_WITHIN: Duration = Duration::from_mins(1);
 /// Longer than any test or playground; the API server grants it to anyone who may ask.
 const TOKEN_SECONDS: i64 = 24 * 60 * 60;
 /// What a token is for: the API server itself.
 const ISSUER: &str = "https://kubernetes.default.svc";
+
+const AUDIT_LOG: &str = "audit.log";
 
 /// How a [`ControlPlane`] is started: as [`assets::kubernetes`] says, with a controller manager.
 #[derive(Clone, Debug)]
@@ -82,7 +91,8 @@ impl ControlPlaneOptions {
     }
 }
 
-/// A running control plane. Dropping it kills it and removes all of it.
+/// A running control plane. Dropping it kills it and removes all of it; it fails the test where RBAC refused something to an
+/// operator (see [`ControlPlane::watch_over`]).
 pub struct ControlPlane {
     // Fields are dropped in this order: clients of a server before the server.
     controller_manager: Option<Process>,
@@ -93,6 +103,9 @@ pub struct ControlPlane {
     port: Port,
     kubeconfig: PathBuf,
     folder: String,
+    audit_log: PathBuf,
+    /// Who must not be refused anything.
+    watched_over: Mutex<BTreeSet<String>>,
     scratch: Scratch,
 }
 
@@ -139,6 +152,8 @@ impl ControlPlane {
             port,
             kubeconfig,
             folder: options.folder,
+            audit_log: scratch.join(AUDIT_LOG),
+            watched_over: Mutex::default(),
             scratch,
         };
         plane.ready().await?;
@@ -178,6 +193,11 @@ impl ControlPlane {
     #[must_use]
     pub fn authority(&self) -> &Path {
         &self.pki.authority
+    }
+
+    /// What a kubelet shows when the API server asks it for a log; the authority is the same.
+    pub(crate) fn kubelet_identity(&self) -> &Identity {
+        &self.pki.kubelet
     }
 
     /// Its own etcd, which holds Kubernetes' objects: for faults, and never for directives.
@@ -272,6 +292,41 @@ impl ControlPlane {
         command::run(&launch, None).await
     }
 
+    /// What a ServiceAccount has asked for so far, in the order of the answers.
+    ///
+    /// # Errors
+    /// When the audit log cannot be read.
+    pub fn audited(&self, user: &str) -> Result<Vec<Audited>> {
+        audit::read(&self.audit_log, user)
+    }
+
+    /// From now on RBAC must not refuse anything to this user, `system:serviceaccount:<namespace>:<name>`: a refusal fails the
+    /// test when the control plane is dropped. So it is with every [`crate::Operator`] that has all of its chart's rights.
+    pub fn watch_over(&self, user: &str) {
+        self.watched().insert(user.to_owned());
+    }
+
+    /// For a test that takes rights away on purpose: refusals are no failure, to anybody.
+    pub fn expect_refusals(&self) {
+        self.watched().clear();
+    }
+
+    fn watched(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.watched_over
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refusals(&self) -> Vec<String> {
+        let watched = self.watched().clone();
+        watched
+            .iter()
+            .flat_map(|user| self.audited(user).unwrap_or_default())
+            .filter(|audited| audited.forbidden)
+            .map(|audited| audited.to_string())
+            .collect()
+    }
+
     /// A kubeconfig file for a ServiceAccount that exists: its token comes from the TokenRequest
     /// API, as a Pod's does, and lies in a file beside it ([`token_file`]). Asking again renews the token in place.
     ///
@@ -340,6 +395,8 @@ impl ControlPlane {
             ))
             .arg(format!("--root-ca-file={}", self.pki.authority.display()))
             .args(["--use-service-account-credentials", "--leader-elect=false"])
+            // A Pod's address is a loopback one here, which no endpoint may be: each try would be an Event.
+            .arg("--controllers=*,-endpoints-controller,-endpointslice-controller,-endpointslice-mirroring-controller")
             // No port: nobody asks it, and nobody can take it away.
             .arg("--secure-port=0");
         Process::start(
@@ -347,6 +404,21 @@ impl ControlPlane {
             launch,
             self.scratch.join("kube-controller-manager.log"),
         )
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        // A test that has failed says why already.
+        if std::thread::panicking() {
+            return;
+        }
+        let refusals = self.refusals();
+        assert!(
+            refusals.is_empty(),
+            "the chart's rights are not enough; RBAC refused:\n{}",
+            refusals.join("\n")
+        );
     }
 }
 
@@ -397,10 +469,24 @@ fn api_server(
             "--authorization-mode=RBAC",
             "--service-cluster-ip-range=10.0.0.0/24",
         ])
+        .arg(file(
+            "audit-policy-file",
+            &scratch.write("audit-policy.yaml", audit::POLICY)?,
+        ))
+        // Written before the answer is over: whoever has an answer finds it there.
+        .arg(file("audit-log-path", &scratch.join(AUDIT_LOG)))
         // A Service's endpoint on loopback is refused, again and again.
         .arg("--endpoint-reconciler-type=none")
         .arg(format!("--service-account-issuer={ISSUER}"))
         .arg(file("service-account-key-file", &pki.token_public_key))
         .arg(file("service-account-signing-key-file", &pki.token_key))
+        // The way to a kubelet's logs, with both sides checked.
+        .arg("--kubelet-preferred-address-types=InternalIP")
+        .arg(file("kubelet-certificate-authority", &pki.authority))
+        .arg(file(
+            "kubelet-client-certificate",
+            &pki.kubelet_client.certificate,
+        ))
+        .arg(file("kubelet-client-key", &pki.kubelet_client.key))
         .args(&options.flags))
 }

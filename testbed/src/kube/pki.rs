@@ -19,11 +19,14 @@ const SERVER_NAMES: [&str; 4] = [
     "kubernetes.default.svc",
 ];
 
+/// Who the API server is when it asks a kubelet for a log.
+const KUBELET_CLIENT: &str = "kube-apiserver-kubelet-client";
+
 /// A certificate and its key, as files.
 #[derive(Clone, Debug)]
-pub(super) struct Identity {
-    pub(super) certificate: PathBuf,
-    pub(super) key: PathBuf,
+pub(crate) struct Identity {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 /// Everything that the API server and its clients need to trust each other.
@@ -34,6 +37,10 @@ pub(super) struct Pki {
     pub(super) server: Identity,
     pub(super) admin: Identity,
     pub(super) controller_manager: Identity,
+    /// What a kubelet shows to the API server, on loopback.
+    pub(super) kubelet: Identity,
+    /// What the API server shows to a kubelet.
+    pub(super) kubelet_client: Identity,
     /// Signs and checks ServiceAccount tokens.
     pub(super) token_key: PathBuf,
     pub(super) token_public_key: PathBuf,
@@ -46,7 +53,7 @@ impl Pki {
         let tokens = KeyPair::generate().context("cannot make a key")?;
         Ok(Self {
             authority: scratch.write("ca.crt", &authority.certificate)?,
-            server: authority.server(scratch)?,
+            server: authority.server(scratch, "apiserver", "kube-apiserver", &SERVER_NAMES)?,
             admin: authority.client(scratch, "admin", "testbed-admin", Some("system:masters"))?,
             controller_manager: authority.client(
                 scratch,
@@ -54,6 +61,8 @@ impl Pki {
                 "system:kube-controller-manager",
                 None,
             )?,
+            kubelet: authority.server(scratch, "kubelet", "system:node:testbed", &[])?,
+            kubelet_client: authority.client(scratch, "kubelet-client", KUBELET_CLIENT, None)?,
             token_key: scratch.write("tokens.key", &tokens.serialize_pem())?,
             token_public_key: scratch.write("tokens.pub", &tokens.public_key_pem())?,
         })
@@ -87,16 +96,21 @@ impl Authority {
         })
     }
 
-    fn server(&self, scratch: &Scratch) -> Result<Identity> {
-        let mut params = CertificateParams::new(SERVER_NAMES.map(String::from).to_vec())?;
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "kube-apiserver");
+    fn server(
+        &self,
+        scratch: &Scratch,
+        file: &str,
+        name: &str,
+        hosts: &[&str],
+    ) -> Result<Identity> {
+        let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let mut params = CertificateParams::new(hosts)?;
+        params.distinguished_name.push(DnType::CommonName, name);
         params
             .subject_alt_names
             .push(SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        self.sign(scratch, "apiserver", params)
+        self.sign(scratch, file, params)
     }
 
     fn client(

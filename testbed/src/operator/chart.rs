@@ -1,18 +1,20 @@
 //! The chart as Helm renders it, and its container as a process.
 
-use ::kube::Api;
+use ::kube::api::ObjectMeta;
 use anyhow::{Context, Result, bail};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus};
 use serde_json::{Value, json};
 
 use super::OperatorOptions;
 use crate::kube::ControlPlane;
+use crate::kubelet::NODE;
+use crate::kubelet::container::told;
+use crate::kubelet::objects::Objects;
 use crate::ports::Port;
 use crate::process::Launch;
 use crate::scratch::Scratch;
 
-/// Node and address of every Pod that we stand in for.
-const NODE: &str = "testbed";
+/// Address of every Pod that we stand in for.
 const ADDRESS: &str = "127.0.0.1";
 
 /// A rendered chart, taken apart.
@@ -120,7 +122,7 @@ pub(super) async fn launch(
     pod: &str,
 ) -> Result<Launch> {
     let container = &rendered.container;
-    for unknown in ["command", "envFrom", "volumeMounts"] {
+    for unknown in ["command", "volumeMounts"] {
         if container[unknown]
             .as_array()
             .is_some_and(|list| !list.is_empty())
@@ -128,108 +130,40 @@ pub(super) async fn launch(
             bail!("the container has `{unknown}`, which this stand-in for a kubelet does not know");
         }
     }
-    let mut env: Vec<(String, String)> = Vec::new();
-    for variable in container["env"].as_array().into_iter().flatten() {
-        let name = variable["name"]
-            .as_str()
-            .context("a variable without a name")?;
-        let value = match variable.get("valueFrom") {
-            Some(source) => from_source(plane, options, source, pod)
-                .await
-                .with_context(|| name.to_owned())?,
-            None => expand(variable["value"].as_str().unwrap_or_default(), &env),
-        };
-        env.push((name.to_owned(), value));
-    }
-    let args = container["args"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|arg| {
-            let arg = arg.as_str().context("an argument that is not a string")?;
-            Ok(expand(arg, &env))
-        });
-    let args: Vec<String> = args.collect::<Result<_>>()?;
-    let launch = Launch::new(&options.binary).args(args);
-    Ok(env
+    let container: Container =
+        serde_json::from_value(container.clone()).context("the container is not one")?;
+    let objects = Objects::new(plane.client(), &options.namespace);
+    let told = told(&container, &stand_in(options, pod), &objects).await?;
+    let launch = Launch::new(&options.binary).args(told.args);
+    Ok(told
+        .env
         .into_iter()
         .fold(launch, |launch, (name, value)| launch.env(name, value)))
 }
 
-async fn from_source(
-    plane: &ControlPlane,
-    options: &OperatorOptions,
-    source: &Value,
-    pod: &str,
-) -> Result<String> {
-    if let Some(field) = source
-        .pointer("/fieldRef/fieldPath")
-        .and_then(Value::as_str)
-    {
-        let value = match field {
-            "metadata.name" => pod,
-            "metadata.namespace" => &options.namespace,
-            "spec.nodeName" => NODE,
-            "status.podIP" | "status.hostIP" => ADDRESS,
-            other => bail!("the field `{other}` of a Pod has no stand-in here"),
-        };
-        return Ok(value.to_owned());
+/// What a replica's variables may ask of its Pod.
+fn stand_in(options: &OperatorOptions, name: &str) -> Pod {
+    Pod {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(options.namespace.clone()),
+            ..ObjectMeta::default()
+        },
+        spec: Some(PodSpec {
+            node_name: Some(NODE.to_owned()),
+            ..PodSpec::default()
+        }),
+        status: Some(PodStatus {
+            pod_ip: Some(ADDRESS.to_owned()),
+            host_ip: Some(ADDRESS.to_owned()),
+            ..PodStatus::default()
+        }),
     }
-    let reference = source
-        .get("secretKeyRef")
-        .context("only fieldRef and secretKeyRef have a stand-in here")?;
-    let name = reference["name"]
-        .as_str()
-        .context("a secretKeyRef without a name")?;
-    let key = reference["key"]
-        .as_str()
-        .context("a secretKeyRef without a key")?;
-    let secret = Api::<Secret>::namespaced(plane.client(), &options.namespace)
-        .get(name)
-        .await?;
-    let value = secret.data.unwrap_or_default().remove(key);
-    let value = value.with_context(|| format!("the Secret {name} has no key {key}"))?;
-    String::from_utf8(value.0)
-        .with_context(|| format!("the key {key} of the Secret {name} is not UTF-8"))
-}
-
-/// Kubernetes' own expansion: `$(NAME)` is a variable set before, `$$` is `$`, anything else stays.
-fn expand(text: &str, env: &[(String, String)]) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('$') {
-        out.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let reference = rest
-            .strip_prefix("$(")
-            .and_then(|inner| inner.split_once(')'));
-        let known = reference.and_then(|(name, after)| {
-            let (_, value) = env.iter().rev().find(|(known, _)| known == name)?;
-            Some((value.as_str(), after))
-        });
-        let (value, after) = match (known, rest.strip_prefix("$$")) {
-            (Some(found), _) => found,
-            (None, Some(after)) => ("$", after),
-            (None, None) => ("$", &rest[1..]),
-        };
-        out.push_str(value);
-        rest = after;
-    }
-    out + rest
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn references_expand_as_in_a_container() {
-        let env = [("A".to_owned(), "1".to_owned())];
-        assert_eq!(
-            expand("x=$(A), $(B), $$(A), $A, 5$", &env),
-            "x=1, $(B), $(A), $A, 5$"
-        );
-    }
 
     #[test]
     fn a_chart_without_its_deployment_is_refused() {

@@ -1,11 +1,12 @@
 //! The operator as the chart would run it: its manifests applied, its binary as a process.
 //!
-//! There is no kubelet, so each replica is a process on this machine. It gets the arguments and
-//! the environment of the container that the chart renders, and one thing more: `KUBECONFIG`,
-//! whose token is the ServiceAccount's, in place of the files that a Pod finds mounted. So a right that
-//! the chart forgot is a Forbidden here too.
+//! Each replica is a process that the test itself starts, pauses and kills; for an installation by Helm, with
+//! Pods, see [`crate::kubelet`]. It gets the arguments and the environment of the container that the chart
+//! renders, and one thing more: `KUBECONFIG`, whose token is the ServiceAccount's, in place of the files that a
+//! Pod finds mounted. So a right that the chart forgot is a Forbidden here too.
 
 mod chart;
+mod rights;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,10 +25,12 @@ use crate::ports::Port;
 use crate::process::Process;
 use crate::scratch::Scratch;
 
+pub use rights::Right;
+
 /// How long a replica may take to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 /// The chart of this repository.
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/osproxy-directives");
+pub(crate) const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/osproxy-directives");
 /// Who applied, for the API server.
 const FIELD_MANAGER: &str = "testbed";
 
@@ -43,6 +46,7 @@ pub struct OperatorOptions {
     etcd_endpoints: Option<Vec<String>>,
     api_server: Option<String>,
     values: Vec<Value>,
+    without: Vec<Right>,
 }
 
 impl OperatorOptions {
@@ -60,6 +64,7 @@ impl OperatorOptions {
             etcd_endpoints: None,
             api_server: None,
             values: Vec::new(),
+            without: Vec::new(),
         }
     }
 
@@ -106,6 +111,13 @@ impl OperatorOptions {
         self
     }
 
+    /// Applies the chart without one of the rights that it gives, and expects refusals.
+    #[must_use]
+    pub fn without(mut self, right: Right) -> Self {
+        self.without.push(right);
+        self
+    }
+
     /// Another chart directory.
     #[must_use]
     pub fn chart(mut self, chart: impl Into<PathBuf>) -> Self {
@@ -119,6 +131,7 @@ impl OperatorOptions {
 pub struct Operator {
     replicas: Vec<Replica>,
     options: OperatorOptions,
+    user: String,
     kubeconfig: PathBuf,
     scratch: Scratch,
 }
@@ -139,11 +152,19 @@ impl Operator {
             .get_or_insert_with(|| etcd.endpoints());
         let scratch = Scratch::new("operator")?;
         let port = Port::claim()?;
-        let rendered = chart::render(plane, &scratch, &options, &port).await?;
+        let mut rendered = chart::render(plane, &scratch, &options, &port).await?;
+        for right in &options.without {
+            right.take_away(&mut rendered.manifests);
+        }
         create_namespace(plane, &options.namespace).await?;
         apply(plane, &options.namespace, &rendered.definitions).await?;
         established(plane, &rendered.definitions).await?;
         apply(plane, &options.namespace, &rendered.manifests).await?;
+        let user = account(&options.namespace, &rendered.service_account);
+        rights::hold(plane, &rendered.manifests, &options.namespace, &user).await?;
+        if options.without.is_empty() {
+            plane.watch_over(&user);
+        }
         let server = options.api_server.get_or_insert_with(|| plane.server());
         let kubeconfig = plane
             .service_account_kubeconfig_for(&options.namespace, &rendered.service_account, server)
@@ -151,6 +172,7 @@ impl Operator {
         let mut operator = Self {
             replicas: Vec::new(),
             options,
+            user,
             kubeconfig,
             scratch,
         };
@@ -217,6 +239,12 @@ impl Operator {
             .service_account_kubeconfig_for(&self.options.namespace, account, &server)
             .await
             .map(drop)
+    }
+
+    /// Who the replicas are to the API server, as in `system:serviceaccount:osproxy:osproxy-directives`.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.user
     }
 
     /// The kubeconfig of the chart's ServiceAccount.
@@ -322,6 +350,11 @@ impl Replica {
     pub fn restart(&self) -> Result<()> {
         self.process.start_again()
     }
+}
+
+/// What the API server calls a ServiceAccount.
+fn account(namespace: &str, name: &str) -> String {
+    format!("system:serviceaccount:{namespace}:{name}")
 }
 
 async fn create_namespace(plane: &ControlPlane, name: &str) -> Result<()> {

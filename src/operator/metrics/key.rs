@@ -1,0 +1,116 @@
+//! How the key looks from each replica, and how large the document may become.
+
+use std::sync::atomic::AtomicI64;
+
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::ReasonLabel;
+use crate::etcd::Fault;
+use crate::operator::plan::Limits;
+
+/// Why the key is not this release's to write: what the owner key can say against it.
+const OWNER_FAULTS: [&str; 2] = ["owned_by_another", "owner_unreadable"];
+
+/// The metrics about the key that are no count of the leader's.
+#[derive(Debug, Default)]
+pub(super) struct KeyMetrics {
+    etcd_fault: Family<ReasonLabel, Gauge>,
+    owner_fault: Family<ReasonLabel, Gauge>,
+    last_in_sync: Gauge<i64, AtomicI64>,
+    limit_bytes: Gauge,
+    limit_directives: Gauge,
+}
+
+impl KeyMetrics {
+    /// Takes in how large the document may become.
+    pub(super) fn limited(&self, limits: &Limits) {
+        self.limit_bytes.set(gauge(limits.max_document_bytes));
+        self.limit_directives.set(gauge(limits.max_directives));
+    }
+
+    /// The key said what the plan said, at this second of the wall clock.
+    pub(super) fn in_sync(&self, now_secs: u64) {
+        self.last_in_sync
+            .set(i64::try_from(now_secs).unwrap_or(i64::MAX));
+    }
+
+    /// Takes in how the keys are seen at the moment, and what the owner key says of this release.
+    pub(super) fn seen(&self, etcd: Option<Fault>, owner: Option<OwnerFault>) {
+        for (family, reason) in [
+            (&self.etcd_fault, etcd.map(Fault::slug)),
+            (&self.owner_fault, owner.map(OwnerFault::slug)),
+        ] {
+            family.clear();
+            if let Some(reason) = reason {
+                family.get_or_create(&ReasonLabel { reason }).set(1);
+            }
+        }
+    }
+
+    /// Shows every series that there can be.
+    pub(super) fn show_all(&self) {
+        for reason in Fault::ALL.map(Fault::slug) {
+            self.etcd_fault
+                .get_or_create(&ReasonLabel { reason })
+                .set(0);
+        }
+        for reason in OWNER_FAULTS {
+            self.owner_fault
+                .get_or_create(&ReasonLabel { reason })
+                .set(0);
+        }
+    }
+
+    pub(super) fn register(&self, r: &mut Registry) {
+        r.register(
+            "etcd_fault",
+            "Why this replica cannot see the keys in etcd; no series while it can",
+            self.etcd_fault.clone(),
+        );
+        r.register(
+            "owner_fault",
+            "Why the key is not this release's to write; no series while it is",
+            self.owner_fault.clone(),
+        );
+        r.register(
+            "last_in_sync_timestamp_seconds",
+            "When this replica last found the key to say what the plan says; 0 where it never did",
+            self.last_in_sync.clone(),
+        );
+        r.register(
+            "document_limit_bytes",
+            "How large the document may become",
+            self.limit_bytes.clone(),
+        );
+        r.register(
+            "document_limit_directives",
+            "How many directives the document may hold",
+            self.limit_directives.clone(),
+        );
+    }
+}
+
+/// What the owner key says against this release.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::operator) enum OwnerFault {
+    /// It names another release, or another cluster.
+    OwnedByAnother,
+    /// It cannot be read.
+    Unreadable,
+}
+
+impl OwnerFault {
+    fn slug(self) -> &'static str {
+        let [owned, unreadable] = OWNER_FAULTS;
+        match self {
+            Self::OwnedByAnother => owned,
+            Self::Unreadable => unreadable,
+        }
+    }
+}
+
+fn gauge(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,138 @@
+//! `docs/install.md`, typed as it stands.
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, ensure};
+use etcd_client::{Permission, PermissionType};
+use testbed::assets;
+use testbed::command;
+use testbed::process::Launch;
+use testbed::scratch::Scratch;
+use testbed::{Etcd, EtcdOptions};
+
+use super::cluster::Cluster;
+use super::secure::Secure;
+use super::support::{KEY, binary};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+const PAGE: &str = include_str!("../../docs/install.md");
+/// The user of the page, and the password in its file.
+const LOGIN: (&str, &str) = ("osproxy-operator", "correct horse");
+
+#[tokio::test]
+async fn the_page_holds_word_for_word() -> Result<()> {
+    let plain = Etcd::start(EtcdOptions::new()).await?;
+    let mut secure = Secure::start().await?;
+    with_login(&mut secure).await?;
+    let cluster = Cluster::start().await?;
+    let person = Person::at(&cluster, &secure).await?;
+    let commands = commands(PAGE);
+    ensure!(commands.len() >= 15, "only {commands:?}");
+
+    // What the page declares, in a person's own words.
+    let mut declared = String::new();
+    let (plain, tls) = (plain.endpoint_list(), secure.endpoint());
+    let mut said = String::new();
+    for command in &commands {
+        let variable = command.split_once('=').map(|(name, _)| name);
+        match variable {
+            Some("ETCD") => declared += &format!("ETCD={plain}\n"),
+            Some("ETCD_TLS") => declared += &format!("ETCD_TLS={tls}\n"),
+            _ => {
+                let typed = person.types(&format!("{declared}{command}")).await;
+                said.push_str(&typed.with_context(|| format!("$ {command}"))?);
+            }
+        }
+    }
+    for (what, times) in [
+        ("deployed", 3),
+        ("Phase:          Succeeded", 1),
+        ("condition met", 2),
+        ("uninstalled", 1),
+    ] {
+        let seen = said.matches(what).count();
+        ensure!(
+            seen >= times,
+            "`{what}` {seen} times, and not {times}:\n{said}"
+        );
+    }
+    Ok(())
+}
+
+/// Every command: what follows `$ ` in a console block, with the lines that belong to it.
+fn commands(page: &str) -> Vec<String> {
+    let mut commands: Vec<String> = Vec::new();
+    for block in page.split("```console\n").skip(1) {
+        let block = block.split("```").next().unwrap_or_default();
+        for line in block.lines() {
+            match (line.strip_prefix("$ "), commands.last_mut()) {
+                (Some(command), _) => commands.push(command.to_owned()),
+                (None, Some(command)) => {
+                    command.push('\n');
+                    command.push_str(line);
+                }
+                (None, None) => {}
+            }
+        }
+    }
+    commands
+}
+
+/// A shell in a checkout, beside the four files, with the tools in its path.
+struct Person {
+    launch: Launch,
+    _files: Scratch,
+}
+
+impl Person {
+    async fn at(cluster: &Cluster, secure: &Secure) -> Result<Self> {
+        let files = Scratch::new("checkout")?;
+        symlink(Path::new(ROOT).join("charts"), files.join("charts"))?;
+        for (name, text) in &secure.files {
+            files.write(name, text)?;
+        }
+        files.write("password", LOGIN.1)?;
+        let tools = [
+            assets::tool(&assets::kubernetes(), "kubectl").await?,
+            assets::tool(assets::HELM, "helm").await?,
+            binary(),
+        ];
+        let mut path: Vec<PathBuf> = tools
+            .iter()
+            .filter_map(|tool| tool.parent().map(Path::to_owned))
+            .collect();
+        path.extend(["/usr/bin", "/bin"].map(PathBuf::from));
+        let home = files.directory("home")?;
+        let launch = Launch::new("/bin/sh")
+            .env("PATH", std::env::join_paths(path)?)
+            .env("HOME", home)
+            .env("KUBECONFIG", cluster.plane.kubeconfig())
+            .args(["-ec", r#"cd "$1"; eval "$2""#, "page"])
+            .arg(files.path());
+        Ok(Self {
+            launch,
+            _files: files,
+        })
+    }
+
+    async fn types(&self, command: &str) -> Result<String> {
+        let launch = self.launch.clone().arg(command);
+        command::run(&launch, None).await?.success()
+    }
+}
+
+/// The etcd behind TLS asks for a login too, whose rights are the key and what lies below it.
+async fn with_login(secure: &mut Secure) -> Result<()> {
+    let client = &mut secure.writer;
+    let (user, password) = LOGIN;
+    client.user_add("root", "root", None).await?;
+    client.user_grant_role("root", "root").await?;
+    client.user_add(user, password, None).await?;
+    client.role_add(user).await?;
+    let below = Permission::new(PermissionType::Readwrite, KEY).with_prefix();
+    client.role_grant_permission(user, below).await?;
+    client.user_grant_role(user, user).await?;
+    client.auth_enable().await?;
+    Ok(())
+}

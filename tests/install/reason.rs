@@ -1,0 +1,63 @@
+//! An installation that cannot work fails, and its own notes lead to the reason.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use testbed::eventually;
+use testbed::ports::Port;
+
+use super::cluster::{Cluster, NAMESPACE, RELEASE};
+
+/// A person has read that far by then.
+const FOUND_WITHIN: Duration = Duration::from_secs(15);
+
+#[tokio::test]
+async fn a_wrong_endpoint_fails_the_installation_and_its_notes_lead_to_the_reason() -> Result<()> {
+    let cluster = Cluster::start().await?;
+    // Claimed, so that nobody listens there.
+    let nobody = Port::claim()?;
+    let wait = ["--create-namespace", "--wait", "--timeout", "5s"];
+    let error = cluster.chart("install", &nobody.http(), &wait).await;
+    let error = format!("{:#}", error.err().context("it was installed")?);
+    ensure!(
+        error.contains("Deployment") || error.contains("deadline"),
+        "{error}"
+    );
+
+    let notes = cluster
+        .helm(&["get", "notes", RELEASE, "-n", NAMESPACE])
+        .await?;
+    let commands = commands(&notes);
+    ensure!(commands.len() >= 2, "only {commands:?} in {notes}");
+    eventually("the reason", FOUND_WITHIN, async || {
+        let mut said = String::new();
+        for command in &commands {
+            // What a command finds wrong, it may say by its status too.
+            let args: Vec<&str> = command.split_whitespace().skip(1).collect();
+            let output = cluster.plane.kubectl(&args).await?;
+            said.push_str(&output.stdout);
+            said.push_str(&output.stderr);
+        }
+        for word in ["Cannot see etcd", "etcd_unreachable", "0/1"] {
+            ensure!(said.contains(word), "no `{word}` in:\n{said}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// The lines for an operator that does not run, up to the first directive. The node that stands in here has no
+/// `port-forward`; and how long `rollout status` waits for what will not be, the person decides.
+fn commands(notes: &str) -> Vec<String> {
+    let lines = notes.lines().map(str::trim);
+    let lines = lines.take_while(|line| !line.starts_with("A first directive"));
+    let commands = lines.filter(|line| line.starts_with("kubectl "));
+    commands
+        .filter(|line| !line.contains("port-forward"))
+        .map(|line| match line.strip_suffix("--timeout=60s") {
+            Some(rest) => format!("{rest}--timeout=1s"),
+            None if line.contains("rollout status") => format!("{line} --timeout=1s"),
+            None => line.to_owned(),
+        })
+        .collect()
+}
