@@ -17,3 +17,9 @@ mod page;
 mod reason;
 #[path = "store/secure.rs"]
 mod secure;
+#[allow(
+    dead_code,
+    reason = "the book's other pages are typed by tests/book.rs"
+)]
+#[path = "book/shell.rs"]
+mod shell;

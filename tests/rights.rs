@@ -417,13 +417,14 @@ fn used(asked: &Audited) -> Right {
     Right::new(&asked.group, &asked.resource, &asked.verb)
 }
 
-/// The operator's Events in a namespace.
+/// The operator's Events in a namespace; the controller manager's about its disruption budget are not.
 async fn events(plane: &ControlPlane, namespace: &str) -> Result<Vec<Value>> {
     let events: Api<Event> = Api::namespaced(plane.client(), namespace);
     let list = events.list(&ListParams::default()).await?;
     Ok(list
         .items
         .iter()
+        .filter(|event| event.reporting_controller.as_deref() == Some("osproxy-directives"))
         .map(serde_json::to_value)
         .collect::<Result<_, _>>()?)
 }

@@ -267,7 +267,25 @@ async fn roll(before: &Before, line: &Line, flow: &Flow) -> Result<Operator> {
     settled(line)
         .await
         .context("the operator of before, again")?;
+    refused_is_known(line)?;
     Ok(back)
+}
+
+/// With the rights of before, the operator of now may not look at the CRD; it says that it does not know it, and goes on.
+fn refused_is_known(line: &Line) -> Result<()> {
+    line.plane.expect_refusals();
+    let user = "system:serviceaccount:osproxy-directives:osproxy-directives";
+    let asked = line.plane.audited(user)?;
+    let unknown = |audited: &&testbed::kube::Audited| {
+        audited.forbidden && audited.resource != "customresourcedefinitions"
+    };
+    let refused: Vec<_> = asked
+        .iter()
+        .filter(unknown)
+        .map(ToString::to_string)
+        .collect();
+    ensure!(refused.is_empty(), "refused: {refused:?}");
+    Ok(())
 }
 
 fn told(who: &str, replica: &Replica) -> String {

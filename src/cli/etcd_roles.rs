@@ -232,12 +232,16 @@ fn command(verb: &str, options: &[&str], operands: &[&str]) -> String {
         line.push(' ');
         line.push_str(word);
     };
-    options.iter().for_each(|option| add(option));
+    for option in options {
+        add(option);
+    }
     // What begins like an option would be taken for one.
     if operands.iter().any(|operand| operand.starts_with('-')) {
         add("--");
     }
-    operands.iter().for_each(|operand| add(&quoted(operand)));
+    for operand in operands {
+        add(&quoted(operand));
+    }
     line
 }
 

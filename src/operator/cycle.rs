@@ -307,11 +307,8 @@ impl Operator {
             };
             // 2. plan
             let now = Moment::now(&*self.clock);
-            let plan = plan(
-                now.wall_secs(),
-                resources.values().map(Arc::as_ref),
-                &self.limits,
-            );
+            let all = resources.values().map(Arc::as_ref);
+            let plan = plan(now.wall_secs(), all, &self.limits);
             let planned = self.clock.now().saturating_duration_since(now.mono);
             // 3. publish
             let step = publisher.publish(&plan.entries).await;
@@ -342,8 +339,8 @@ impl Operator {
                     for notice in news.iter().chain(&heard) {
                         announcer.announce(notice);
                     }
-                    let state = publisher.state();
-                    self.metrics.settled(now.wall_secs(), &plan, outcome, state);
+                    self.metrics
+                        .settled(now.wall_secs(), &plan, outcome, publisher.state());
                     self.health.set_outcome(Some(outcome));
                     let entries = plan.entries.len();
                     self.settled

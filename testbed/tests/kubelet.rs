@@ -118,6 +118,28 @@ fn pod(name: &str, policy: &str, container: Value) -> Value {
     })
 }
 
+/// One with a file, a port and probes.
+fn one() -> Value {
+    let probe = |path: &str| json!({ "httpGet": { "path": path, "port": "http" }, "periodSeconds": 1, "failureThreshold": 1 });
+    let mut one = pod(
+        "one",
+        "Always",
+        json!({
+            "args": ["--name=$(NAME)", "--listen=0.0.0.0:9000", "--file=/etc/login/password"],
+            "env": [{ "name": "NAME", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } }],
+            "ports": [{ "name": "http", "containerPort": PORT }],
+            "volumeMounts": [{ "name": "login", "mountPath": "/etc/login" }],
+            "readinessProbe": probe("/ready"),
+        }),
+    );
+    one["spec"]["volumes"] = json!([{ "name": "login", "secret": { "secretName": "login" } }]);
+    // A Pod's liveness probe may not fail before somebody listens for it.
+    one["spec"]["containers"][0]["livenessProbe"] = probe("/live");
+    one["spec"]["containers"][0]["livenessProbe"]["failureThreshold"] = json!(8);
+    one["spec"]["containers"][0]["livenessProbe"]["initialDelaySeconds"] = json!(5);
+    one
+}
+
 fn secret(password: &str) -> Value {
     json!({
         "apiVersion": "v1",
@@ -162,24 +184,7 @@ impl Answers {
 async fn a_pod_runs_with_its_files_its_token_and_its_probes() -> Result<()> {
     let node = Node::start().await?;
     node.create(&secret("horse")).await?;
-    let probe = |path: &str| json!({ "httpGet": { "path": path, "port": "http" }, "periodSeconds": 1, "failureThreshold": 1 });
-    let mut one = pod(
-        "one",
-        "Always",
-        json!({
-            "args": ["--name=$(NAME)", "--listen=0.0.0.0:9000", "--file=/etc/login/password"],
-            "env": [{ "name": "NAME", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } }],
-            "ports": [{ "name": "http", "containerPort": PORT }],
-            "volumeMounts": [{ "name": "login", "mountPath": "/etc/login" }],
-            "readinessProbe": probe("/ready"),
-        }),
-    );
-    one["spec"]["volumes"] = json!([{ "name": "login", "secret": { "secretName": "login" } }]);
-    // A Pod's liveness probe may not fail before somebody listens for it.
-    one["spec"]["containers"][0]["livenessProbe"] = probe("/live");
-    one["spec"]["containers"][0]["livenessProbe"]["failureThreshold"] = json!(3);
-    one["spec"]["containers"][0]["livenessProbe"]["initialDelaySeconds"] = json!(5);
-    node.create(&one).await?;
+    node.create(&one()).await?;
 
     // Its arguments, its address, its file.
     let said = node.says("logs one", "it holds horse").await?;
@@ -241,9 +246,13 @@ async fn a_pod_runs_with_its_files_its_token_and_its_probes() -> Result<()> {
     );
 
     // A failed liveness probe starts it anew.
-    answers.live.store(false, Ordering::Relaxed);
     let restarts = "/status/containerStatuses/0/restartCount";
-    node.becomes("one", restarts, &json!(1)).await?;
+    let before = node.pod("one").await?.pointer(restarts).cloned();
+    let before = before
+        .and_then(|count| count.as_u64())
+        .context("no count")?;
+    answers.live.store(false, Ordering::Relaxed);
+    node.becomes("one", restarts, &json!(before + 1)).await?;
     answers.live.store(true, Ordering::Relaxed);
     node.says("logs one --previous --tail=1", "asked to end")
         .await?;

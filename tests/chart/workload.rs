@@ -225,18 +225,24 @@ async fn no_role_holds_a_restricted_verb_by_accident() -> Result<()> {
 
 #[tokio::test]
 async fn another_namespace_is_the_namespace_of_everything() -> Result<()> {
-    let all = render(json!({"namespaceOverride": "elsewhere", "networkPolicy": {"enabled": true}}))
+    for watched in [json!([]), json!(["checkout"]), json!(["elsewhere"])] {
+        let all = render(json!({
+            "namespaceOverride": "elsewhere",
+            "networkPolicy": {"enabled": true},
+            "watch": {"namespaces": watched},
+        }))
         .await?;
-    for manifest in &all {
-        ensure!(
-            !manifest
-                .to_string()
-                .contains("\"namespace\":\"diagnostics\""),
-            "{manifest}"
-        );
+        for manifest in &all {
+            ensure!(
+                !manifest
+                    .to_string()
+                    .contains("\"namespace\":\"diagnostics\""),
+                "{manifest}"
+            );
+        }
+        let container = pod(&all)?["containers"][0].clone();
+        ensure!(has_argument(&container, "--release=elsewhere/osd"));
     }
-    let container = pod(&all)?["containers"][0].clone();
-    ensure!(has_argument(&container, "--release=elsewhere/osd"));
     Ok(())
 }
 

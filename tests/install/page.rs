@@ -13,6 +13,7 @@ use testbed::{Etcd, EtcdOptions};
 
 use super::cluster::Cluster;
 use super::secure::Secure;
+use super::shell::{Act, acts};
 use super::support::{KEY, binary};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -27,21 +28,26 @@ async fn the_page_holds_word_for_word() -> Result<()> {
     with_login(&mut secure).await?;
     let cluster = Cluster::start().await?;
     let person = Person::at(&cluster, &secure).await?;
-    let commands = commands(PAGE);
-    ensure!(commands.len() >= 15, "only {commands:?}");
+    let acts = acts(PAGE);
+    ensure!(acts.len() >= 15, "only {acts:?}");
 
     // What the page declares, in a person's own words.
-    let mut declared = String::new();
     let (plain, tls) = (plain.endpoint_list(), secure.endpoint());
-    let mut said = String::new();
-    for command in &commands {
-        let variable = command.split_once('=').map(|(name, _)| name);
-        match variable {
-            Some("ETCD") => declared += &format!("ETCD={plain}\n"),
-            Some("ETCD_TLS") => declared += &format!("ETCD_TLS={tls}\n"),
+    let (mut declared, mut said) = (String::new(), String::new());
+    for act in &acts {
+        let command = match act {
+            Act::Save { name, text } => {
+                person.files.write(name, text)?;
+                continue;
+            }
+            Act::Type { command, .. } => command,
+        };
+        match command.split_once('=').map(|(name, _)| name) {
+            Some("ETCD") => declared += &["ETCD=", &plain, "\n"].concat(),
+            Some("ETCD_TLS") => declared += &["ETCD_TLS=", &tls, "\n"].concat(),
             _ => {
                 let typed = person.types(&format!("{declared}{command}")).await;
-                said.push_str(&typed.with_context(|| format!("$ {command}"))?);
+                said += &typed.with_context(|| format!("$ {command}"))?;
             }
         }
     }
@@ -60,29 +66,10 @@ async fn the_page_holds_word_for_word() -> Result<()> {
     Ok(())
 }
 
-/// Every command: what follows `$ ` in a console block, with the lines that belong to it.
-fn commands(page: &str) -> Vec<String> {
-    let mut commands: Vec<String> = Vec::new();
-    for block in page.split("```console\n").skip(1) {
-        let block = block.split("```").next().unwrap_or_default();
-        for line in block.lines() {
-            match (line.strip_prefix("$ "), commands.last_mut()) {
-                (Some(command), _) => commands.push(command.to_owned()),
-                (None, Some(command)) => {
-                    command.push('\n');
-                    command.push_str(line);
-                }
-                (None, None) => {}
-            }
-        }
-    }
-    commands
-}
-
 /// A shell in a checkout, beside the four files, with the tools in its path.
 struct Person {
     launch: Launch,
-    _files: Scratch,
+    files: Scratch,
 }
 
 impl Person {
@@ -110,10 +97,7 @@ impl Person {
             .env("KUBECONFIG", cluster.plane.kubeconfig())
             .args(["-ec", r#"cd "$1"; eval "$2""#, "page"])
             .arg(files.path());
-        Ok(Self {
-            launch,
-            _files: files,
-        })
+        Ok(Self { launch, files })
     }
 
     async fn types(&self, command: &str) -> Result<String> {

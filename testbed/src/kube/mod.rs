@@ -8,8 +8,9 @@ mod audit;
 pub(crate) mod kubeconfig;
 mod pki;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -105,7 +106,8 @@ pub struct ControlPlane {
     folder: String,
     audit_log: PathBuf,
     /// Who must not be refused anything.
-    watched_over: Mutex<BTreeSet<String>>,
+    /// Each with its refusals, by position, that came of a start and not of a role.
+    watched_over: Mutex<BTreeMap<String, Vec<Range<usize>>>>,
     scratch: Scratch,
 }
 
@@ -223,8 +225,17 @@ impl ControlPlane {
     /// # Errors
     /// When it runs already, or is not ready within a minute.
     pub async fn restart_api_server(&self) -> Result<()> {
+        let before = self.refusals_by_user();
         self.api_server.start_again()?;
-        self.ready().await
+        self.ready().await?;
+        // It answers before it has read the roles, and refuses until then what they allow.
+        for (user, refusals) in self.refusals_by_user() {
+            let known = before.get(&user).map_or(0, Vec::len);
+            if let Some(excused) = self.watched().get_mut(&user) {
+                excused.push(known..refusals.len());
+            }
+        }
+        Ok(())
     }
 
     /// Waits until the API server says that it is ready.
@@ -303,7 +314,7 @@ impl ControlPlane {
     /// From now on RBAC must not refuse anything to this user, `system:serviceaccount:<namespace>:<name>`: a refusal fails the
     /// test when the control plane is dropped. So it is with every [`crate::Operator`] that has all of its chart's rights.
     pub fn watch_over(&self, user: &str) {
-        self.watched().insert(user.to_owned());
+        self.watched().entry(user.to_owned()).or_default();
     }
 
     /// For a test that takes rights away on purpose: refusals are no failure, to anybody.
@@ -311,19 +322,41 @@ impl ControlPlane {
         self.watched().clear();
     }
 
-    fn watched(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+    fn watched(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Vec<Range<usize>>>> {
         self.watched_over
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn refusals_by_user(&self) -> BTreeMap<String, Vec<Audited>> {
+        let users: Vec<String> = self.watched().keys().cloned().collect();
+        let refused = |user: &str| {
+            let all = self.audited(user).unwrap_or_default();
+            all.into_iter().filter(|audited| audited.forbidden)
+        };
+        users
+            .into_iter()
+            .map(|user| {
+                let refusals = refused(&user).collect();
+                (user, refusals)
+            })
+            .collect()
+    }
+
     fn refusals(&self) -> Vec<String> {
-        let watched = self.watched().clone();
-        watched
+        let by_user = self.refusals_by_user();
+        let watched = self.watched();
+        let is_excused = |user: &str, at: usize| {
+            let excused = watched.get(user).into_iter().flatten();
+            excused.clone().any(|range| range.contains(&at))
+        };
+        by_user
             .iter()
-            .flat_map(|user| self.audited(user).unwrap_or_default())
-            .filter(|audited| audited.forbidden)
-            .map(|audited| audited.to_string())
+            .flat_map(|(user, refusals)| {
+                let refusals = refusals.iter().enumerate();
+                refusals.filter(move |(at, _)| !is_excused(user, *at))
+            })
+            .map(|(_, audited)| audited.to_string())
             .collect()
     }
 

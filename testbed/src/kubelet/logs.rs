@@ -163,14 +163,14 @@ fn follow(view: ContainerView, log: PathBuf, from: usize, first: Vec<u8>) -> Bod
         let (log, process) = (log.clone(), view.process.clone());
         async move {
             if let Some(first) = first {
-                return Some((frame(first), (at, None)));
+                return Some((Ok(frame(first)), (at, None)));
             }
             loop {
                 let runs = process.as_ref().is_some_and(|process| process.is_running());
                 let more = read(&log, at).unwrap_or_default();
                 if !more.is_empty() {
                     let at = at + more.len();
-                    return Some((frame(more), (at, None)));
+                    return Some((Ok(frame(more)), (at, None)));
                 }
                 if !runs {
                     return None;
@@ -182,8 +182,8 @@ fn follow(view: ContainerView, log: PathBuf, from: usize, first: Vec<u8>) -> Bod
     BodyExt::boxed(StreamBody::new(stream))
 }
 
-fn frame(bytes: Vec<u8>) -> Result<Frame<Bytes>, Infallible> {
-    Ok(Frame::data(Bytes::from(bytes)))
+fn frame(bytes: Vec<u8>) -> Frame<Bytes> {
+    Frame::data(Bytes::from(bytes))
 }
 
 fn text(status: StatusCode, message: &str) -> Response<Body> {

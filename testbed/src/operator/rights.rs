@@ -107,8 +107,8 @@ pub(super) async fn hold(
             own.and_then(Value::as_str).unwrap_or(namespace).to_owned()
         });
         for right in Right::of_rule(rule) {
-            let (resource, sub) = match right.resource.split_once('/') {
-                Some((resource, sub)) => (resource.to_owned(), Some(sub.to_owned())),
+            let (resource, part) = match right.resource.split_once('/') {
+                Some((resource, part)) => (resource.to_owned(), Some(part.to_owned())),
                 None => (right.resource.clone(), None),
             };
             let asked = SubjectAccessReview {
@@ -119,7 +119,7 @@ pub(super) async fn hold(
                         name: texts(&rule["resourceNames"]).next().map(str::to_owned),
                         namespace: place.clone(),
                         resource: Some(resource),
-                        subresource: sub,
+                        subresource: part,
                         verb: Some(right.verb.clone()),
                         ..ResourceAttributes::default()
                     }),
