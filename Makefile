@@ -5,7 +5,7 @@
 export PATH := $(HOME)/.cargo/bin:$(PATH):/usr/local/go/bin
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-CRD := crds/diagnosticsdirective.yaml
+CRDS := directive fleet
 METRICS := docs/metrics.md
 
 # Most tests wait most of the time, but a control plane is two busy processes while it starts: many at a time
@@ -50,8 +50,10 @@ lint: built ## Check format, lints, documentation, dependencies and generated fi
 	RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps
 	hack/deny
 	hack/book
-	@$(TARGET)/debug/osproxy-directives crd | diff --unified $(CRD) - \
-		|| { echo '$(CRD) is not what the code says; `make crd` writes it anew' >&2; exit 1; }
+	@for of in $(CRDS); do \
+		$(TARGET)/debug/osproxy-directives crd $$of | diff --unified crds/diagnostics$$of.yaml - \
+			|| { echo "crds/diagnostics$$of.yaml is not what the code says; \`make crd\` writes it anew" >&2; exit 1; }; \
+	done
 	@$(TARGET)/debug/osproxy-directives metrics | diff --unified $(METRICS) - \
 		|| { echo '$(METRICS) is not what the code says; `make metrics` writes it anew' >&2; exit 1; }
 	@hack/chart lint
@@ -105,10 +107,12 @@ image-check: servers ## Check the static binary on an empty root, and run the ma
 	@hack/image-check
 
 .PHONY: crd
-crd: built ## Write the CustomResourceDefinition from its Rust type
-	@$(TARGET)/debug/osproxy-directives crd > $(CRD).new || { rm -f $(CRD).new; exit 1; }
-	@mv $(CRD).new $(CRD)
-	@cp $(CRD) charts/osproxy-directives/files/
+crd: built ## Write the CustomResourceDefinitions from their Rust types
+	@for of in $(CRDS); do \
+		file=crds/diagnostics$$of.yaml; \
+		$(TARGET)/debug/osproxy-directives crd $$of > $$file.new || { rm -f $$file.new; exit 1; }; \
+		mv $$file.new $$file && cp $$file charts/osproxy-directives/files/ || exit 1; \
+	done
 
 .PHONY: chart
 chart: built ## Write the pages about the chart's values, and deploy/install.yaml

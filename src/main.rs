@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> anyhow::Result<ExitCode> {
-    osproxy_directives::cli::Cli::parse().run()
+    osproxy_directives::cli::Cli::from_process().run()
 }

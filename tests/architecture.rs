@@ -33,12 +33,15 @@ const ROOMS: &[Room] = &[
     pure("store/status").knows(&["document", "fleet"]),
     // The custom resource: from a spec to what it means.
     pure("resource").knows(&["document"]),
-    // Its two types derive their schema, and name Kubernetes' own types. That is not I/O.
+    // Its types derive their schema, and name Kubernetes' own types. That is not I/O.
     pure("resource/crd")
         .knows(&["document"])
         .and(&["kube", "k8s_openapi"]),
     pure("resource/status")
         .knows(&["document"])
+        .and(&["kube", "k8s_openapi"]),
+    pure("resource/fleet")
+        .knows(&[])
         .and(&["kube", "k8s_openapi"]),
     // The writing end. It does not know how a proxy reads.
     shell("operator").knows(&["document", "fleet", "etcd", "resource"]),
@@ -66,7 +69,17 @@ const ROOMS: &[Room] = &[
     pure("operator/report/status")
         .knows(&["resource"])
         .and(&["k8s_openapi"]),
-    // The command line, and the two doors.
+    pure("operator/overview/conditions").knows(&["etcd", "fleet"]),
+    pure("operator/overview/report")
+        .knows(&["etcd", "fleet", "resource"])
+        .and(&["k8s_openapi"]),
+    // The command line: what is shown is computed, and the shell fetches and prints.
+    pure("cli/standing").knows(&["resource", "operator"]),
+    pure("cli/status/view").knows(&["resource", "operator"]),
+    pure("cli/check/judge").knows(&["operator"]),
+    pure("cli/check/line").knows(&[]),
+    pure("cli/proxies/view").knows(&["fleet", "resource", "operator"]),
+    pure("cli/table").knows(&[]),
     shell("cli").knows(&["document", "fleet", "etcd", "resource", "operator"]),
     shell("lib").knows(&[
         "document", "fleet", "etcd", "store", "resource", "operator", "cli",

@@ -23,6 +23,7 @@ mod shell;
 /// The pages with commands for a cluster that has the operator.
 const TYPED: &[&str] = &[
     "quick-start.md",
+    "how-to/on-call.md",
     "how-to/trace-a-tenant.md",
     "how-to/stop-early.md",
     "how-to/try-first.md",

@@ -32,14 +32,16 @@ const DEFINITION: &str = concat!(
 // ---- The resource's definition -----------------------------------------------------------------
 
 #[test]
-fn the_chart_carries_the_generated_definition() {
-    let ours =
-        fs::read_to_string(Path::new(CHART).join("files/diagnosticsdirective.yaml")).unwrap();
-    let generated = fs::read_to_string(DEFINITION).unwrap();
-    assert!(
-        ours == generated,
-        "copy crds/diagnosticsdirective.yaml to charts/osproxy-directives/files/diagnosticsdirective.yaml"
-    );
+fn the_chart_carries_the_generated_definitions() {
+    let generated = Path::new(DEFINITION).parent().unwrap();
+    for name in ["diagnosticsdirective.yaml", "diagnosticsfleet.yaml"] {
+        let ours = fs::read_to_string(Path::new(CHART).join("files").join(name)).unwrap();
+        let generated = fs::read_to_string(generated.join(name)).unwrap();
+        assert!(
+            ours == generated,
+            "copy crds/{name} to charts/osproxy-directives/files/{name}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -149,21 +151,33 @@ fn the_definition() -> Value {
     json!({"apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "resourceNames": ["diagnosticsdirectives.osproxy.io"], "verbs": ["get"]})
 }
 
+/// The `DiagnosticsFleet` that is named as the release.
+fn the_operators_own_report() -> Value {
+    json!([
+        {"apiGroups": ["osproxy.io"], "resources": ["diagnosticsfleets"], "verbs": ["create"]},
+        {"apiGroups": ["osproxy.io"], "resources": ["diagnosticsfleets"], "resourceNames": ["osd"], "verbs": ["get"]},
+        {"apiGroups": ["osproxy.io"], "resources": ["diagnosticsfleets/status"], "resourceNames": ["osd"], "verbs": ["patch"]},
+    ])
+}
+
 #[tokio::test]
 async fn the_rights_are_these_and_no_others() -> Result<()> {
     let all = render(json!({})).await?;
-    let roles: Vec<&Value> = roles_of_the_operator(&all);
+    let cluster: Vec<&Value> = roles_of_the_operator(&all);
     let mut expected = vec![the_clusters_name(), the_definition()];
     expected.extend(directives_and_events());
+    assert_eq!(cluster.len(), 1);
+    assert_eq!(cluster[0]["rules"], Value::from(expected));
+    let roles: Vec<&Value> = of_kind(&all, "Role").collect();
     assert_eq!(roles.len(), 1);
-    assert_eq!(roles[0]["rules"], Value::from(expected));
-    assert_eq!(of_kind(&all, "Role").count(), 0);
+    assert_eq!(roles[0]["metadata"]["namespace"], "diagnostics");
+    assert_eq!(roles[0]["rules"], the_operators_own_report());
     for binding in of_kind(&all, "ClusterRoleBinding") {
         assert_eq!(
             binding["subjects"],
             json!([{"kind": "ServiceAccount", "name": "osd-osproxy-directives", "namespace": "diagnostics"}])
         );
-        assert_eq!(binding["roleRef"]["name"], roles[0]["metadata"]["name"]);
+        assert_eq!(binding["roleRef"]["name"], cluster[0]["metadata"]["name"]);
     }
     Ok(())
 }
@@ -181,11 +195,13 @@ async fn with_namespaces_listed_the_rights_end_there() -> Result<()> {
         .map(|role| (&role["metadata"]["namespace"], &role["rules"]))
         .collect();
     let expected = Value::from(directives_and_events());
+    let report = the_operators_own_report();
     // And Events about the release itself, which stand where it does.
     let events = Value::from(directives_and_events().split_off(2));
     assert_eq!(
         roles,
         [
+            (&json!("diagnostics"), &report),
             (&json!("checkout"), &expected),
             (&json!("search"), &expected),
             (&json!("diagnostics"), &events)
@@ -196,10 +212,15 @@ async fn with_namespaces_listed_the_rights_end_there() -> Result<()> {
         .collect();
     assert_eq!(
         bound,
-        [&json!("checkout"), &json!("search"), &json!("diagnostics")]
+        [
+            &json!("diagnostics"),
+            &json!("checkout"),
+            &json!("search"),
+            &json!("diagnostics")
+        ]
     );
     let both = render(json!({"watch": {"namespaces": ["checkout", "diagnostics"]}})).await?;
-    assert_eq!(of_kind(&both, "Role").count(), 2);
+    assert_eq!(of_kind(&both, "Role").count(), 3);
     Ok(())
 }
 

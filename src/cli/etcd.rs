@@ -10,10 +10,7 @@ use crate::operator::publish::keys::KeyStore;
 
 /// Where etcd is, and which key is meant.
 #[derive(Clone, Debug, Args)]
-#[allow(
-    clippy::struct_field_names,
-    reason = "clap makes the flags of the names, and each flag says that it is etcd's"
-)]
+#[command(next_help_heading = "etcd")]
 pub(super) struct EtcdArguments {
     /// The client URLs of etcd, separated by commas.
     #[arg(
@@ -22,8 +19,20 @@ pub(super) struct EtcdArguments {
         value_delimiter = ',',
         required = true
     )]
-    pub(super) etcd_endpoints: Vec<String>,
+    etcd_endpoints: Vec<String>,
 
+    #[command(flatten)]
+    pub(super) access: EtcdAccess,
+}
+
+/// How to be let in, and which key is meant.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "etcd")]
+#[allow(
+    clippy::struct_field_names,
+    reason = "clap makes the flags of the names, and each flag says that it is etcd's"
+)]
+pub(super) struct EtcdAccess {
     /// The key that the proxies read their directives from.
     #[arg(
         long,
@@ -87,7 +96,18 @@ impl EtcdArguments {
     /// # Errors
     /// Where that cannot be used, the files included.
     pub(super) fn options(&self) -> anyhow::Result<ConnectOptions> {
-        let mut options = ConnectOptions::new(&self.etcd_endpoints);
+        self.access.options(&self.etcd_endpoints)
+    }
+
+    /// Connects, for a command that exits.
+    pub(super) async fn store(&self) -> anyhow::Result<KeyStore> {
+        self.access.store(&self.etcd_endpoints).await
+    }
+}
+
+impl EtcdAccess {
+    fn options(&self, endpoints: &[String]) -> anyhow::Result<ConnectOptions> {
+        let mut options = ConnectOptions::new(endpoints);
         options.ca_file.clone_from(&self.etcd_ca_file);
         options.cert_file.clone_from(&self.etcd_cert_file);
         options.key_file.clone_from(&self.etcd_key_file);
@@ -99,10 +119,10 @@ impl EtcdArguments {
         Ok(options)
     }
 
-    /// Connects, for a command that exits.
-    pub(super) async fn store(&self) -> anyhow::Result<KeyStore> {
+    /// Connects to these endpoints, for a command that exits.
+    pub(super) async fn store(&self, endpoints: &[String]) -> anyhow::Result<KeyStore> {
         let keys = Keys::new(&self.etcd_directives_key)?;
-        KeyStore::open(self.options()?, keys)
+        KeyStore::open(self.options(endpoints)?, keys)
             .await
             .context("cannot use --etcd-endpoints")
     }
@@ -110,13 +130,17 @@ impl EtcdArguments {
 
 /// Runs a command that exits, on a runtime of its own.
 pub(super) fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    runtime()?.block_on(command)
+}
+
+/// A runtime, for a command that speaks to a server.
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     // More than one provider may be compiled in, and rustls refuses to guess between them. An error means that one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("cannot start the runtime")?
-        .block_on(command)
+        .context("cannot start the runtime")
 }
 
 /// `namespace/name`.

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::etcd::{EtcdArguments, block_on};
 use crate::document::{Accepted, Moment, Publication, RelativeEntry, Selector};
 use crate::operator::report::rfc3339;
+use crate::resource::format_duration;
 
 /// Prints the document at the key as `DiagnosticsDirective` resources, to be looked at, edited and applied. Writes nothing.
 #[derive(Debug, Args)]
@@ -30,7 +31,7 @@ async fn import(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments { etcd, namespace } = arguments;
     let store = etcd.store().await?;
     let state = store.read().await.context("cannot read the key")?;
-    let key = &etcd.etcd_directives_key;
+    let key = &etcd.access.etcd_directives_key;
     let mut out = std::io::stdout().lock();
     let Some(document) = &state.document else {
         writeln!(
@@ -96,7 +97,7 @@ fn manifest(
         }
         spec.insert("activeFrom".into(), rfc3339(publication.second()).into());
     }
-    spec.insert("ttl".into(), duration(*ttl_secs).into());
+    spec.insert("ttl".into(), format_duration(*ttl_secs).into());
     let (namespace, name) = entry.id.split_once('/').unwrap_or((namespace, &entry.id));
     Some(json!({
         "apiVersion": "osproxy.io/v1alpha1",
@@ -104,15 +105,6 @@ fn manifest(
         "metadata": { "namespace": dns_name(namespace), "name": dns_name(name) },
         "spec": spec,
     }))
-}
-
-/// Whole seconds as GEP-2257 writes a duration: no part of it has more than five digits.
-fn duration(secs: u64) -> String {
-    let parts = [(secs / 3_600, "h"), (secs / 60 % 60, "m"), (secs % 60, "s")];
-    let given = parts.into_iter().filter(|(many, _)| *many > 0);
-    given.fold(String::new(), |text, (many, unit)| {
-        text + &many.to_string() + unit
-    })
 }
 
 fn targets(selector: &Selector) -> Value {
@@ -190,7 +182,7 @@ mod tests {
             (604_800, "168h"),
             (3_661, "1h1m1s"),
         ] {
-            assert_eq!(duration(secs), text);
+            assert_eq!(format_duration(secs), text);
         }
     }
 

@@ -1,68 +1,163 @@
 //! The command line: one file a command.
+//!
+//! What speaks to the API server alone takes kubectl's own flags ([`kube`]); what speaks to etcd takes `--etcd-endpoints` ([`etcd`]). Data
+//! goes to standard output, progress and errors to standard error, and [`exit`] says how a command ends. What is shown is a function of
+//! the objects and the time, in pure files ([`standing`], `status/view`); the rest fetches and prints.
 
 mod adopt;
+mod check;
+mod completion;
 mod crd;
 mod etcd;
 mod etcd_roles;
+mod exit;
+mod extend;
 mod import;
+mod kube;
 mod metrics;
+mod off;
+mod on;
 mod operator;
 mod probe;
+mod proxies;
+mod standing;
+mod status;
+mod table;
+mod terminal;
 mod validate;
+mod wait;
 
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-/// Publishes osproxy's diagnostics directives from Kubernetes to etcd.
+use exit::settle;
+
+/// What the program is called, and the binary that kubectl finds as its plugin.
+const NAME: &str = "osproxy-directives";
+const PLUGIN: &str = "kubectl-diag";
+/// Who writes, for the API server.
+const FIELD_MANAGER: &str = "osproxy-directives-cli";
+
+/// Publishes osproxy's diagnostics directives from Kubernetes to etcd, and shows what is on.
 #[derive(Debug, Parser)]
-#[command(name = "osproxy-directives", version, propagate_version = true)]
+#[command(name = NAME, version, propagate_version = true)]
 pub struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Known,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum Known {
     /// Take a key over for a release.
     Adopt(adopt::Arguments),
-    /// Print the custom resource definition as YAML.
-    Crd,
+    Check(check::Arguments),
+    Completion(completion::Arguments),
+    Crd(crd::Arguments),
     /// Print the etcdctl lines that give the operator and the proxies their rights on a key, and no more.
     EtcdRoles(etcd_roles::Arguments),
+    Extend(extend::Arguments),
     /// Print the page about the operator's metrics, for docs/metrics.md.
     #[command(hide = true)]
     Metrics,
     /// Print the document at the key as resources.
     Import(import::Arguments),
+    Off(off::Arguments),
+    On(on::Arguments),
     /// Run the operator: publish the DiagnosticsDirective resources of a cluster to etcd.
     Operator(operator::Arguments),
     /// Ask an installed operator whether all is well: what `helm test` runs.
     #[command(hide = true)]
     Probe(probe::Arguments),
+    Proxies(proxies::Arguments),
+    Status(status::Arguments),
     /// Check manifests as the API server and the operator would, without a cluster.
     Validate(validate::Arguments),
+    Wait(wait::Arguments),
 }
 
 impl Cli {
+    /// Reads the arguments of this process. Where it was started as `kubectl-diag`, its help speaks of `kubectl diag`.
+    ///
+    /// Ends the process where they cannot be used, or ask for help.
+    #[must_use]
+    pub fn from_process() -> Self {
+        let arguments: Vec<OsString> = std::env::args_os().collect();
+        let matches = command_for(arguments.first()).get_matches_from(arguments);
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// Runs the command and returns its exit status.
     ///
     /// # Errors
     /// What a person has to know about why it failed.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
-            Command::Adopt(arguments) => adopt::run(arguments).map(done),
-            Command::Crd => crd::run().map(done),
-            Command::EtcdRoles(arguments) => etcd_roles::run(&arguments).map(done),
-            Command::Metrics => metrics::run().map(done),
-            Command::Import(arguments) => import::run(arguments).map(done),
-            Command::Operator(arguments) => operator::run(arguments).map(done),
-            Command::Probe(arguments) => probe::run(arguments).map(done),
-            Command::Validate(arguments) => validate::run(&arguments),
+            Known::Adopt(arguments) => adopt::run(arguments).map(done),
+            Known::Check(arguments) => Ok(settle(check::run(&arguments))),
+            Known::Completion(arguments) => {
+                completion::run(&arguments, Self::command());
+                Ok(ExitCode::SUCCESS)
+            }
+            Known::Crd(arguments) => crd::run(&arguments).map(done),
+            Known::EtcdRoles(arguments) => etcd_roles::run(&arguments).map(done),
+            Known::Extend(arguments) => Ok(settle(extend::run(&arguments))),
+            Known::Metrics => metrics::run().map(done),
+            Known::Import(arguments) => import::run(arguments).map(done),
+            Known::Off(arguments) => Ok(settle(off::run(&arguments))),
+            Known::On(arguments) => Ok(settle(on::run(&arguments))),
+            Known::Operator(arguments) => operator::run(arguments).map(done),
+            Known::Probe(arguments) => probe::run(arguments).map(done),
+            Known::Proxies(arguments) => Ok(settle(proxies::run(&arguments))),
+            Known::Status(arguments) => Ok(settle(status::run(&arguments))),
+            Known::Validate(arguments) => validate::run(&arguments),
+            Known::Wait(arguments) => Ok(settle(wait::run(&arguments))),
         }
+    }
+}
+
+/// The command line of a program that was started as `program`.
+fn command_for(program: Option<&OsString>) -> Command {
+    let command = Cli::command();
+    let name = program.and_then(|program| Path::new(program).file_stem());
+    if name.is_some_and(|name| name == PLUGIN) {
+        command.name(PLUGIN).bin_name("kubectl diag")
+    } else {
+        command
     }
 }
 
 fn done((): ()) -> ExitCode {
     ExitCode::SUCCESS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_of_every_command_fit_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn as_a_plugin_its_usage_speaks_of_kubectl() {
+        let usage = |program: &str| {
+            let mut command = command_for(Some(&program.into()));
+            let help = command.try_get_matches_from_mut([program, "extend", "--help"]);
+            help.unwrap_err().to_string()
+        };
+        for program in [
+            "/usr/local/bin/kubectl-diag",
+            "kubectl-diag",
+            "kubectl-diag.exe",
+        ] {
+            let text = usage(program);
+            assert!(text.contains("Usage: kubectl diag extend"), "{text}");
+        }
+        let text = usage("/usr/local/bin/osproxy-directives");
+        assert!(text.contains("Usage: osproxy-directives extend"), "{text}");
+    }
 }

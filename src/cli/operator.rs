@@ -83,7 +83,12 @@ pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
     } = arguments;
     log(&log_level, log_format)?;
 
-    let mut options = Options::new(etcd.options()?, etcd.etcd_directives_key, release, listen);
+    let mut options = Options::new(
+        etcd.options()?,
+        etcd.access.etcd_directives_key,
+        release,
+        listen,
+    );
     options.watch_namespaces = watch_namespaces;
     options.on_no_space = match on_no_space {
         NoSpace::Keep => OnNoSpace::Keep,

@@ -15,6 +15,7 @@ use super::applied::{self, Roll, follow};
 use super::metrics::Metrics;
 use super::observe::{Definition, Observed, Scope, observe};
 use super::outage::{self, Outage};
+use super::overview::{Overview, Settled};
 use super::plan::{Limits, Plan, plan};
 use super::publish::keys::KeyStore;
 use super::publish::owner::{Owner, Ownership};
@@ -110,7 +111,7 @@ pub async fn run(
     let observed = observe(
         &reads,
         &heard,
-        &scopes(&options.watch_namespaces),
+        &Scope::of(&options.watch_namespaces),
         &mut tasks,
     );
     let (see, seen) = channel::channel(Err(Fault::NotSent));
@@ -134,7 +135,12 @@ pub async fn run(
         observed: Arc::clone(&observed),
         seen: seen.clone(),
     };
+    let (settled, settling) = channel::channel(None);
+    let (rolls, roll) = channel::channel(None);
+    let release = options.release.clone();
+    let overview = Overview::beside(&outage, release, store.clone(), settling, roll);
     tasks.spawn(outage.answer());
+    tasks.spawn(overview.keep());
     tasks.spawn(outage::tell(seen.clone()));
 
     let (stop, stopping) = channel::channel(false);
@@ -153,6 +159,8 @@ pub async fn run(
         named: AtomicBool::new(false),
         metrics,
         health,
+        settled,
+        rolls,
         stopping,
     };
     let mut leading = std::pin::pin!(operator.lead_for_ever(&options.release));
@@ -209,6 +217,10 @@ struct Operator {
     named: AtomicBool,
     metrics: Arc<Metrics>,
     health: serve::Health,
+    /// How the cycle came out last, for the fleet at a glance; none while this replica does not lead.
+    settled: channel::Sender<Option<Settled>>,
+    /// The proxies that report, for the same.
+    rolls: channel::Sender<Option<Arc<Roll>>>,
     stopping: channel::Receiver<bool>,
 }
 
@@ -245,6 +257,8 @@ impl Operator {
                     self.metrics.leader.set(1);
                     let ended = Box::pin(self.lead(&term, &owner)).await;
                     self.metrics.stops_leading();
+                    self.settled.send_replace(None);
+                    self.rolls.send_replace(None);
                     warn!(reason = ended.slug(), "Stops leading");
                     self.bounded(term.end(&self.store)).await;
                 }
@@ -274,6 +288,7 @@ impl Operator {
         // Dropped, and so stopped, with the term: who does not lead does not report.
         let mut beside = JoinSet::new();
         let (reports, roll) = self.report_beside(term, &mut beside);
+        self.rolls.send_replace(Some(Arc::clone(&roll)));
         let mut ledger = applied::found(publisher.state(), self.clock.now());
 
         let announcer = Announcer::new(self.writes.clone(), &owner.release, &self.instance);
@@ -297,7 +312,7 @@ impl Operator {
             // 3. publish
             let step = publisher.publish(&plan.entries).await;
             self.metrics.published(publisher.tally());
-            let mut wait = until(&plan, Moment::now(&*self.clock));
+            let mut wait = plan.lasts(Moment::now(&*self.clock));
             match step {
                 Err(ended) => {
                     if let TermEnded::OwnedBy(other) = &ended {
@@ -326,6 +341,9 @@ impl Operator {
                     self.metrics
                         .settled(now.wall_secs(), &plan, outcome, publisher.state());
                     self.health.set_outcome(Some(outcome));
+                    let entries = plan.entries.len();
+                    self.settled
+                        .send_replace(Some(Settled { outcome, entries }));
                     // 4. report
                     if let Outcome::InSync { .. } = outcome {
                         let foreign_writes = publisher.tally().foreign_writes;
@@ -451,25 +469,4 @@ impl Operator {
             } => warn!("The election lease could not be ended; it lapses by itself"),
         }
     }
-}
-
-/// How long until the plan changes by itself; half a minute where it does not.
-fn until(plan: &Plan, now: Moment) -> Duration {
-    const IDLE: Duration = Duration::from_secs(30);
-    plan.next_deadline_secs.map_or(IDLE, |deadline| {
-        let nanos = deadline
-            .saturating_mul(1_000_000_000)
-            .saturating_sub(now.wall_nanos);
-        Duration::from_nanos(nanos).min(IDLE)
-    })
-}
-
-fn scopes(namespaces: &[String]) -> Vec<Scope> {
-    if namespaces.is_empty() {
-        return vec![Scope::Cluster];
-    }
-    let mut namespaces = namespaces.to_vec();
-    namespaces.sort();
-    namespaces.dedup();
-    namespaces.into_iter().map(Scope::Namespace).collect()
 }

@@ -5,6 +5,8 @@
 //! * [`publish`] makes the key say so, as the one leader, behind the fence.
 //! * [`report`] tells whoever applied each resource what became of it; [`applied`] knows which proxies have it.
 //!
+//! Beside the four, [`overview`] keeps the fleet at a glance.
+//!
 //! Each step hands its result to the next and knows nothing of it. Several replicas run: all of them observe, one of them
 //! leads, and only that one publishes and reports.
 
@@ -15,6 +17,7 @@ mod identity;
 pub mod metrics;
 pub mod observe;
 mod outage;
+pub mod overview;
 pub mod plan;
 pub mod publish;
 pub mod report;

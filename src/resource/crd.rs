@@ -315,13 +315,18 @@ pub struct PrintError(String);
 /// # Errors
 /// Where the definition cannot be serialized, which no input can cause.
 pub fn yaml() -> Result<String, PrintError> {
-    let mut definition = serde_json::to_value(DiagnosticsDirective::crd())
-        .map_err(|error| PrintError(error.to_string()))?;
+    print(&DiagnosticsDirective::crd(), "crd")
+}
+
+/// A definition as YAML, with the command in its first line that prints it.
+pub(super) fn print(definition: &impl Serialize, command: &str) -> Result<String, PrintError> {
+    let mut definition =
+        serde_json::to_value(definition).map_err(|error| PrintError(error.to_string()))?;
     tidy(&mut definition);
     let body =
         serde_saphyr::to_string(&definition).map_err(|error| PrintError(error.to_string()))?;
     Ok(format!(
-        "# Generated from the Rust type by `osproxy-directives crd`; not edited by hand.\n{}\n",
+        "# Generated from the Rust type by `osproxy-directives {command}`; not edited by hand.\n{}\n",
         body.trim_end()
     ))
 }

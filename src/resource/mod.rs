@@ -1,4 +1,4 @@
-//! The `DiagnosticsDirective` resource: what a person applies, and what becomes of it.
+//! The `DiagnosticsDirective` resource: what a person applies, and what becomes of it. And the `DiagnosticsFleet`, the operator's report.
 //!
 //! * [`DiagnosticsDirective`] is the custom resource itself, with the schema and the rules that the API server enforces
 //!   at apply time; [`crd_yaml`] prints its definition.
@@ -10,6 +10,7 @@
 
 mod crd;
 mod fields;
+mod fleet;
 mod parse;
 mod refusal;
 mod status;
@@ -19,7 +20,13 @@ mod window;
 pub use crd::{
     DiagnosticsDirective, DiagnosticsDirectiveSpec, MatchItem, PrintError, yaml as crd_yaml,
 };
+pub use fleet::{
+    DiagnosticsFleet, DiagnosticsFleetSpec, DiagnosticsFleetStatus, EtcdServers, MAX_WORST,
+    WorstProxy, yaml as fleet_crd_yaml,
+};
 pub use parse::{Directive, parse, parse_object};
 pub use refusal::{Reason, Refusal};
-pub use status::{DiagnosticsDirectiveStatus, Proxies, State, sample, target_summary};
-pub use window::{Phase, Window, parse_duration_millis, parse_time};
+pub use status::{
+    DiagnosticsDirectiveStatus, Proxies, State, parse_sample, sample, target_summary,
+};
+pub use window::{Phase, Window, format_duration, parse_duration_millis, parse_time};

@@ -148,7 +148,7 @@ pub struct Proxies {
 }
 
 /// The schema of a list of `meta/v1` conditions with the bounds that Kubernetes gives its own.
-fn conditions_schema(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn conditions_schema(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
         "maxItems": 16,
@@ -249,6 +249,20 @@ pub fn sample(per_mille: u16) -> String {
     }
 }
 
+/// Reads a sample as [`sample`] tells it, `5%` or `0.5%`, and returns how many of a thousand that is; `None` where `text` is no such share.
+#[must_use]
+pub fn parse_sample(text: &str) -> Option<u16> {
+    let number = text.strip_suffix('%')?;
+    let (whole, tenth) = match number.split_once('.') {
+        None => (number, 0),
+        Some((whole, tenth)) if tenth.len() == 1 => (whole, tenth.parse::<u8>().ok()?),
+        Some(_) => return None,
+    };
+    let digits = (1..=3).contains(&whole.len()) && whole.bytes().all(|byte| byte.is_ascii_digit());
+    let whole: u16 = digits.then(|| whole.parse().ok()).flatten()?;
+    Some(whole * 10 + u16::from(tenth)).filter(|per_mille| *per_mille <= MAX_SAMPLE_PER_MILLE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,6 +282,17 @@ mod tests {
         ];
         for (per_mille, expected) in told {
             assert_eq!(sample(per_mille), expected);
+            assert_eq!(parse_sample(expected), Some(per_mille));
+        }
+    }
+
+    #[test]
+    fn a_sample_that_is_none_is_not_guessed_at() {
+        for text in [
+            "", "%", "5", "0.05", "5.%", ".5%", "5.55%", "-5%", "+5%", "100.1%", "101%", "1000%",
+            "5.-%", "5 %", "1e1%",
+        ] {
+            assert_eq!(parse_sample(text), None, "{text:?}");
         }
     }
 

@@ -102,6 +102,22 @@ pub fn parse_duration_millis(text: &str) -> Option<u64> {
     None
 }
 
+/// Whole seconds as GEP-2257 writes a duration: `30m`, `1h30m`, `25h5s`. Below 99,999 hours, which is beyond every bound here,
+/// [`parse_duration_millis`] reads it back.
+#[must_use]
+pub fn format_duration(secs: u64) -> String {
+    let parts = [(secs / 3_600, "h"), (secs / 60 % 60, "m"), (secs % 60, "s")];
+    let given = parts.into_iter().filter(|(many, _)| *many > 0);
+    let text = given.fold(String::new(), |text, (many, unit)| {
+        text + &many.to_string() + unit
+    });
+    if text.is_empty() {
+        "0s".to_owned()
+    } else {
+        text
+    }
+}
+
 /// `ms` stands before `m`, which is its prefix.
 const UNITS: [(&str, u64); 4] = [("ms", 1), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
 

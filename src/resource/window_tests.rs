@@ -1,4 +1,5 @@
 use super::*;
+use crate::resource::vocabulary::MAX_TTL_SECS;
 use proptest::prelude::*;
 
 const CREATED: u64 = 1_795_000_000;
@@ -185,4 +186,19 @@ proptest! {
         );
         prop_assert!(window.start < window.end_secs);
     }
+}
+
+#[test]
+fn a_duration_is_written_as_it_is_read() {
+    for (secs, text) in [
+        (1, "1s"),
+        (60, "1m"),
+        (5_405, "1h30m5s"),
+        (MAX_TTL_SECS, "168h"),
+        (3_601, "1h1s"),
+    ] {
+        assert_eq!(format_duration(secs), text);
+        assert_eq!(parse_duration_millis(text), Some(secs * 1_000));
+    }
+    assert_eq!(format_duration(0), "0s");
 }

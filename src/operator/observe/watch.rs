@@ -32,6 +32,20 @@ pub enum Scope {
     Namespace(String),
 }
 
+impl Scope {
+    /// These namespaces, each once; without any, all of them.
+    #[must_use]
+    pub fn of(namespaces: &[String]) -> Vec<Self> {
+        if namespaces.is_empty() {
+            return vec![Self::Cluster];
+        }
+        let mut namespaces = namespaces.to_vec();
+        namespaces.sort();
+        namespaces.dedup();
+        namespaces.into_iter().map(Self::Namespace).collect()
+    }
+}
+
 /// As client-go has it.
 const PAGE_SIZE: u32 = 500;
 /// The API server itself gives a list up after a minute.

@@ -6,8 +6,9 @@
 mod budget;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use crate::document::DatedEntry;
+use crate::document::{DatedEntry, Moment};
 use crate::operator::observe::{Id, Resource};
 use crate::resource::{Directive, Phase, Refusal};
 
@@ -57,6 +58,20 @@ pub struct Plan {
     pub verdicts: BTreeMap<Id, Verdict>,
     /// The next whole second at which the plan changes by itself.
     pub next_deadline_secs: Option<u64>,
+}
+
+impl Plan {
+    /// How long after `now` it changes by itself; half a minute where it does not.
+    #[must_use]
+    pub fn lasts(&self, now: Moment) -> Duration {
+        const IDLE: Duration = Duration::from_secs(30);
+        self.next_deadline_secs.map_or(IDLE, |deadline| {
+            let nanos = deadline
+                .saturating_mul(1_000_000_000)
+                .saturating_sub(now.wall_nanos);
+            Duration::from_nanos(nanos).min(IDLE)
+        })
+    }
 }
 
 /// Plans for the whole second `now_secs` since the Unix epoch.

@@ -1,0 +1,438 @@
+//! `osproxy-directives check`: what is wrong, and what to do about it.
+
+mod judge;
+mod line;
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+use clap::{Args, ValueEnum};
+use k8s_openapi::api::authorization::v1::{
+    ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
+    SubjectAccessReviewSpec,
+};
+use kube::CustomResourceExt as _;
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, PostParams};
+use serde_json::{Value, json};
+
+use super::exit::{self, Failure};
+use super::kube::{Cluster, KubeArguments, block_on};
+use super::terminal::{Look, Tone, plain, wrap};
+use crate::operator::observe::{Projected, project};
+use crate::resource::{DiagnosticsDirective, DiagnosticsFleet};
+use judge::Evidence;
+pub(super) use line::Found;
+use line::{Line, Verdict};
+
+/// Check the whole line, from the API server to the proxies, and say what to do where something is wrong.
+///
+/// Ends with 0 where nothing is broken, and 1 where something is; what is doubtful or could not be looked at does not count. It asks the
+/// API server alone: what it says of etcd and the proxies is what the operator reported last. Writes nothing.
+#[derive(Debug, Args)]
+#[command(after_help = exit::HELP)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    kube: KubeArguments,
+
+    /// Before an installation: only what it takes for one.
+    #[arg(long)]
+    pre: bool,
+
+    /// How to print it.
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    block_on(async {
+        let cluster = arguments.kube.cluster().await?;
+        let lines = if arguments.pre {
+            before(&cluster).await
+        } else {
+            let namespace = arguments.kube.namespace.as_deref();
+            judge::judge(&Box::pin(evidence(&cluster, namespace)).await)
+        };
+        let text = match arguments.output {
+            Format::Text => text(&lines, Look::of_stdout()),
+            Format::Json => machine(&lines)?,
+        };
+        io::stdout().lock().write_all(text.as_bytes())?;
+        Ok(if is_good(&lines) { exit::YES } else { exit::NO })
+    })
+}
+
+/// How many seconds a directive may be without an answer.
+const PATIENCE_SECS: u64 = 15;
+/// The label that the chart gives to all that is its own.
+const LABEL: &str = "app.kubernetes.io/name=osproxy-directives";
+
+async fn before(cluster: &Cluster) -> Vec<Line> {
+    let version = version(cluster).await;
+    let namespace = cluster.namespace.as_str();
+    let asked = [
+        ("", "apiextensions.k8s.io", "customresourcedefinitions"),
+        ("", "rbac.authorization.k8s.io", "clusterroles"),
+        ("", "rbac.authorization.k8s.io", "clusterrolebindings"),
+        (
+            "",
+            "admissionregistration.k8s.io",
+            "validatingadmissionpolicies",
+        ),
+        (
+            "",
+            "admissionregistration.k8s.io",
+            "validatingadmissionpolicybindings",
+        ),
+        (namespace, "", "serviceaccounts"),
+        (namespace, "apps", "deployments"),
+        (namespace, "rbac.authorization.k8s.io", "roles"),
+    ];
+    let reviews = asked.map(|(namespace, group, resource)| async move {
+        let attributes = attributes(namespace, "create", group, resource, "");
+        (
+            format!("create {resource}"),
+            own_right(cluster, attributes).await,
+        )
+    });
+    let may = futures::future::join_all(reviews).await;
+    judge::before(&version, cluster.clock_ahead_secs(), &may)
+}
+
+/// Asks everything at once: the slowest answer is what it takes.
+async fn evidence(cluster: &Cluster, namespace: Option<&str>) -> Evidence {
+    let (group, crds) = ("apiextensions.k8s.io", "customresourcedefinitions");
+    let definitions: Api<DynamicObject> = Api::all_with(
+        cluster.client(),
+        &kind(group, "v1", "CustomResourceDefinition", crds),
+    );
+    let (directives_name, fleet_name) = (
+        DiagnosticsDirective::crd_name(),
+        DiagnosticsFleet::crd_name(),
+    );
+    let own = ["get", "list", "create", "patch", "delete"];
+    let caller = own.map(|verb| async move {
+        let namespace = namespace.unwrap_or(&cluster.namespace);
+        let attributes = attributes(namespace, verb, "osproxy.io", "diagnosticsdirectives", "");
+        (verb, own_right(cluster, attributes).await)
+    });
+    let admission = "admissionregistration.k8s.io";
+    let (policy, binding) = (
+        kind(
+            admission,
+            "v1",
+            "ValidatingAdmissionPolicy",
+            "validatingadmissionpolicies",
+        ),
+        kind(
+            admission,
+            "v1",
+            "ValidatingAdmissionPolicyBinding",
+            "validatingadmissionpolicybindings",
+        ),
+    );
+    let deployment = kind("apps", "v1", "Deployment", "deployments");
+    let (
+        version,
+        directives_definition,
+        fleet_definition,
+        caller,
+        policies,
+        policy_bindings,
+        deployments,
+        operator,
+        unanswered,
+        fleets,
+    ) = tokio::join!(
+        version(cluster),
+        found(cluster, definitions.get(directives_name)),
+        found(cluster, definitions.get(fleet_name)),
+        futures::future::join_all(caller),
+        list(cluster, &policy, None, ""),
+        list(cluster, &binding, None, ""),
+        list(cluster, &deployment, namespace, LABEL),
+        operators_rights(cluster, namespace),
+        unanswered(cluster, namespace),
+        fleets(cluster, namespace),
+    );
+    Evidence {
+        version,
+        clock_ahead_secs: cluster.clock_ahead_secs(),
+        directives_definition: directives_definition.map(|object| value(&object)),
+        fleet_definition: fleet_definition.map(|object| value(&object)),
+        caller,
+        policies,
+        policy_bindings,
+        deployments,
+        operator,
+        unanswered,
+        fleets,
+    }
+}
+
+async fn version(cluster: &Cluster) -> Found<String> {
+    let client = cluster.client();
+    let asked = client.apiserver_version();
+    found(cluster, asked)
+        .await
+        .map(|version| version.git_version)
+}
+
+/// What the chart's ServiceAccount may do; nothing where there is none to be seen.
+async fn operators_rights(
+    cluster: &Cluster,
+    namespace: Option<&str>,
+) -> Vec<(String, Found<bool>)> {
+    let accounts = list(
+        cluster,
+        &kind("", "v1", "ServiceAccount", "serviceaccounts"),
+        namespace,
+        LABEL,
+    )
+    .await;
+    let Found::Is(accounts) = accounts else {
+        return Vec::new();
+    };
+    let Some(meta) = accounts.first().map(|account| &account["metadata"]) else {
+        return Vec::new();
+    };
+    let text = |member: &str| meta[member].as_str().unwrap_or_default().to_owned();
+    let (home, name) = (text("namespace"), text("name"));
+    let user = format!("system:serviceaccount:{home}:{name}");
+    let release = meta["labels"]["app.kubernetes.io/instance"]
+        .as_str()
+        .unwrap_or_default();
+    let directives = "diagnosticsdirectives";
+    let asked = [
+        ("", "get", "osproxy.io", directives, ""),
+        ("", "list", "osproxy.io", directives, ""),
+        ("", "watch", "osproxy.io", directives, ""),
+        (
+            "",
+            "patch",
+            "osproxy.io",
+            "diagnosticsdirectives/status",
+            "",
+        ),
+        ("", "create", "events.k8s.io", "events", ""),
+        ("", "get", "", "namespaces", "kube-system"),
+        (&home, "create", "osproxy.io", "diagnosticsfleets", ""),
+        (
+            &home,
+            "patch",
+            "osproxy.io",
+            "diagnosticsfleets/status",
+            release,
+        ),
+    ];
+    let reviews = asked.map(|(namespace, verb, group, resource, name)| {
+        let user = user.clone();
+        async move {
+            let reviews: Api<SubjectAccessReview> = Api::all(cluster.client());
+            let review = SubjectAccessReview {
+                spec: SubjectAccessReviewSpec {
+                    resource_attributes: Some(attributes(namespace, verb, group, resource, name)),
+                    user: Some(user),
+                    groups: Some(vec![
+                        "system:serviceaccounts".to_owned(),
+                        "system:authenticated".to_owned(),
+                    ]),
+                    ..SubjectAccessReviewSpec::default()
+                },
+                ..SubjectAccessReview::default()
+            };
+            let params = PostParams::default();
+            let answer = found(cluster, reviews.create(&params, &review)).await;
+            let allowed = answer.map(|review| review.status.is_some_and(|status| status.allowed));
+            (format!("{verb} {resource}"), allowed)
+        }
+    });
+    futures::future::join_all(reviews).await
+}
+
+async fn own_right(cluster: &Cluster, attributes: ResourceAttributes) -> Found<bool> {
+    let reviews: Api<SelfSubjectAccessReview> = Api::all(cluster.client());
+    let review = SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(attributes),
+            ..SelfSubjectAccessReviewSpec::default()
+        },
+        ..SelfSubjectAccessReview::default()
+    };
+    let params = PostParams::default();
+    let answer = found(cluster, reviews.create(&params, &review)).await;
+    answer.map(|review| review.status.is_some_and(|status| status.allowed))
+}
+
+/// Directives whose present generation nobody has looked at although it has been there for a while.
+async fn unanswered(cluster: &Cluster, namespace: Option<&str>) -> Found<Vec<String>> {
+    let api = cluster.directives(namespace);
+    let params = ListParams::default();
+    let listed = found(cluster, api.list(&params)).await;
+    let now_secs = cluster.now_secs();
+    listed.map(|list| {
+        let unanswered = list.items.iter().filter_map(|object| {
+            let changed = object
+                .metadata
+                .managed_fields
+                .iter()
+                .flatten()
+                .filter(|field| field.subresource.is_none())
+                .filter_map(|field| field.time.as_ref())
+                .map(|time| time.0.as_second())
+                .max();
+            let changed = changed.and_then(|secs| u64::try_from(secs).ok());
+            let Projected::Present(resource) = project(value(object)) else {
+                return None;
+            };
+            let observed = resource
+                .status
+                .get("observedGeneration")
+                .and_then(Value::as_i64);
+            let waits = now_secs.saturating_sub(changed.unwrap_or(resource.created_secs));
+            (observed != Some(resource.generation) && waits > PATIENCE_SECS)
+                .then(|| plain(&resource.id.to_string()))
+        });
+        unanswered.collect()
+    })
+}
+
+/// The reports of the operators that may be seen.
+pub(super) async fn fleets(cluster: &Cluster, namespace: Option<&str>) -> Found<Vec<Value>> {
+    let resource = DiagnosticsFleet::api_resource();
+    match list(cluster, &resource, None, "").await {
+        // Whoever may not look everywhere may look here.
+        Found::Forbidden => {
+            let here = namespace.unwrap_or(&cluster.namespace);
+            list(cluster, &resource, Some(here), "").await
+        }
+        all => all,
+    }
+}
+
+async fn list(
+    cluster: &Cluster,
+    resource: &ApiResource,
+    namespace: Option<&str>,
+    labels: &str,
+) -> Found<Vec<Value>> {
+    let api: Api<DynamicObject> = match namespace {
+        Some(namespace) => Api::namespaced_with(cluster.client(), namespace, resource),
+        None => Api::all_with(cluster.client(), resource),
+    };
+    let params = ListParams::default().labels(labels);
+    let listed = found(cluster, api.list(&params)).await;
+    listed.map(|list| list.items.iter().map(value).collect())
+}
+
+async fn found<T>(cluster: &Cluster, call: impl Future<Output = kube::Result<T>>) -> Found<T> {
+    let missing = async {
+        match call.await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            answer => answer.map(Some),
+        }
+    };
+    match cluster.ask("look", missing).await {
+        Ok(Some(answer)) => Found::Is(answer),
+        Ok(None) => Found::Absent,
+        Err(failure) if failure.is_forbidden => Found::Forbidden,
+        Err(failure) => Found::Failed(plain(
+            failure.to_string().lines().next().unwrap_or_default(),
+        )),
+    }
+}
+
+fn kind(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
+}
+
+fn attributes(
+    namespace: &str,
+    verb: &str,
+    group: &str,
+    resource: &str,
+    name: &str,
+) -> ResourceAttributes {
+    let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    ResourceAttributes {
+        namespace: given(namespace),
+        verb: given(verb),
+        group: given(group),
+        resource: given(resource),
+        subresource: given(subresource),
+        name: given(name),
+        ..ResourceAttributes::default()
+    }
+}
+
+fn value<T: serde::Serialize>(object: &T) -> Value {
+    serde_json::to_value(object).unwrap_or_default()
+}
+
+fn is_good(lines: &[Line]) -> bool {
+    lines.iter().all(|line| line.verdict != Verdict::Bad)
+}
+
+fn text(lines: &[Line], look: Look) -> String {
+    let mut out = String::new();
+    let mut room = "";
+    for line in lines {
+        if room != line.room {
+            let gap = if room.is_empty() { "" } else { "\n" };
+            let _ = writeln!(out, "{gap}{}", look.paint(Tone::Strong, line.room));
+            room = line.room;
+        }
+        let tone = match line.verdict {
+            Verdict::Good => Tone::Good,
+            Verdict::Doubtful => Tone::Doubtful,
+            Verdict::Bad => Tone::Bad,
+        };
+        let (mark, indent) = if look.terminal {
+            (line.verdict.symbol().to_owned(), 2)
+        } else {
+            (format!("{:<4}", line.verdict.word()), 5)
+        };
+        let text = wrap(&plain(&line.text), indent, look.width);
+        let _ = writeln!(out, "{} {text}", look.paint(tone, &mark));
+        if let Some(hint) = &line.hint {
+            let indent = indent + 2;
+            let hint = wrap(&format!("hint: {}", plain(hint)), indent, look.width);
+            let _ = writeln!(
+                out,
+                "{:indent$}{hint}\n{:indent$}see {}",
+                "",
+                "",
+                line.link()
+            );
+        }
+    }
+    let count = |verdict| lines.iter().filter(|line| line.verdict == verdict).count();
+    let (bad, doubtful) = (count(Verdict::Bad), count(Verdict::Doubtful));
+    out += "\n";
+    out += &match (bad, doubtful) {
+        (0, 0) => look.paint(Tone::Good, "Everything is as it should be."),
+        (0, some) => look.paint(
+            Tone::Doubtful,
+            &format!("Nothing is broken; {some} to look at."),
+        ),
+        (some, _) => look.paint(Tone::Bad, &format!("{some} of {} are broken.", lines.len())),
+    };
+    out.push('\n');
+    out
+}
+
+fn machine(lines: &[Line]) -> Result<String, Failure> {
+    let checks: Vec<Value> = lines.iter().map(Line::machine).collect();
+    let whole = json!({ "success": is_good(lines), "checks": checks });
+    let text = serde_json::to_string_pretty(&whole);
+    text.map(|text| text + "\n")
+        .map_err(|error| Failure::cannot(format!("cannot print JSON: {error}")))
+}
