@@ -32,7 +32,7 @@ const SPACING: Duration = Duration::from_secs(5);
 const SETTLE: Duration = Duration::from_secs(1);
 const LONGEST_SETTLE: Duration = Duration::from_secs(10);
 /// How often what no channel tells is looked at: the clocks, and etcd's servers.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
 /// How long etcd is out of sight before those who do not lead say so: as long as for the directives' own statuses.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long after a refusal it is tried again: a definition or a right may be given meanwhile.
