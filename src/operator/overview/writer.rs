@@ -111,8 +111,9 @@ impl Overview {
                 out_of_sight.is_some_and(|since| now.saturating_duration_since(since) >= PATIENCE);
             let roll = self.roll.borrow_and_update().clone();
             let mut turns = roll.as_ref().map(|roll| roll.changes());
-            let mut pause = SPACING;
+            let mut pause = Duration::ZERO;
             if leads || is_out || (resigns && self.is_named(&api, &name).await) {
+                pause = SPACING;
                 if fault.is_none()
                     && asked.is_none_or(|asked| now.saturating_duration_since(asked) >= LOOK_AGAIN)
                 {
