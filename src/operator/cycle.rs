@@ -5,28 +5,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use osproxy_core::{Clock, Instant};
+use osproxy_core::Clock;
 use tokio::sync::watch as channel;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::answers::Answers;
-use super::applied::{Ledger, Roll, follow};
+use super::applied::{self, Roll, follow};
 use super::metrics::Metrics;
 use super::observe::{Definition, Observed, Scope, observe};
 use super::outage::{self, Outage};
 use super::overview::{Overview, Settled};
-use super::plan::{Limits, Plan, plan};
+use super::plan::{Limits, plan};
 use super::publish::keys::KeyStore;
 use super::publish::owner::{Owner, Ownership};
 use super::publish::{
-    Held, KeyState, OnNoSpace, Outcome, Publisher, Session, Step, Stored, Term, TermEnded,
+    Held, KeyState, OnNoSpace, Outcome, Publisher, Session, Step, Term, TermEnded,
 };
 use super::report::{Announcer, Notice, Report, Reporter, Told};
 use super::{answers, identity, serve};
 use crate::document::Moment;
 use crate::etcd::{BadKey, ConnectOptions, Fault, Keys};
-use crate::fleet::Target;
 
 /// What an operator is started with.
 #[non_exhaustive]
@@ -290,7 +289,7 @@ impl Operator {
         let mut beside = JoinSet::new();
         let (reports, roll) = self.report_beside(term, &mut beside);
         self.rolls.send_replace(Some(Arc::clone(&roll)));
-        let mut ledger = found(&publisher, self.clock.now());
+        let mut ledger = applied::found(publisher.state(), self.clock.now());
 
         let announcer = Announcer::new(self.writes.clone(), &owner.release, &self.instance);
         let mut told = Told::default();
@@ -347,7 +346,9 @@ impl Operator {
                         .send_replace(Some(Settled { outcome, entries }));
                     // 4. report
                     if let Outcome::InSync { .. } = outcome {
-                        note(&mut ledger, &roll, self.clock.now(), &plan, &publisher);
+                        let foreign_writes = publisher.tally().foreign_writes;
+                        let (now, state) = (self.clock.now(), publisher.state());
+                        applied::note(&mut ledger, &roll, now, &plan, state, foreign_writes);
                     }
                     let report = Report {
                         resources,
@@ -468,30 +469,4 @@ impl Operator {
             } => warn!("The election lease could not be ended; it lapses by itself"),
         }
     }
-}
-
-/// What a new leader finds at the key.
-fn found(publisher: &Publisher<'_>, now: Instant) -> Arc<Ledger> {
-    let document = publisher.state().document.as_ref();
-    let entries = document.and_then(Stored::dated).unwrap_or_default();
-    let revision = publisher.state().document_revision();
-    Arc::new(Ledger::found(now, entries, revision))
-}
-
-/// Notes that the key says what the plan says: since when, for each directive.
-fn note(
-    ledger: &mut Arc<Ledger>,
-    roll: &Roll,
-    now: Instant,
-    plan: &Plan,
-    publisher: &Publisher<'_>,
-) {
-    let state = publisher.state();
-    let newest = match state.document_revision() {
-        0 => Target::withdrawn(state.revision),
-        revision => Target::published(revision),
-    };
-    let foreign_writes = publisher.tally().foreign_writes;
-    Arc::make_mut(ledger).settled(now, plan, newest.revision, foreign_writes);
-    roll.set_newest(newest);
 }

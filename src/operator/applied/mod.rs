@@ -11,10 +11,13 @@ mod judge;
 mod ledger;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use osproxy_core::Instant;
 use tokio::sync::watch as channel;
 
+use super::plan::Plan;
+use super::publish::{KeyState, Stored};
 use crate::fleet::{DEFAULT_WINDOW_MS, FleetView, Target};
 
 pub use follow::follow;
@@ -97,4 +100,28 @@ impl Roll {
         // Nothing panics while it holds the lock.
         self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a new leader finds at the key.
+pub(super) fn found(state: &KeyState, now: Instant) -> Arc<Ledger> {
+    let entries = state.document.as_ref().and_then(Stored::dated);
+    let revision = state.document_revision();
+    Arc::new(Ledger::found(now, entries.unwrap_or_default(), revision))
+}
+
+/// Notes that the key, which stands as in `state`, says what the plan says: since when, for each directive.
+pub(super) fn note(
+    ledger: &mut Arc<Ledger>,
+    roll: &Roll,
+    now: Instant,
+    plan: &Plan,
+    state: &KeyState,
+    foreign_writes: u64,
+) {
+    let newest = match state.document_revision() {
+        0 => Target::withdrawn(state.revision),
+        revision => Target::published(revision),
+    };
+    Arc::make_mut(ledger).settled(now, plan, newest.revision, foreign_writes);
+    roll.set_newest(newest);
 }
