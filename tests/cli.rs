@@ -38,9 +38,9 @@ async fn a_person_on_call_has_all_that_it_takes() -> Result<()> {
     it_is_a_plugin_of_kubectl(&line, &shell).await?;
     a_terminal_gets_colours_and_eighty_columns(&shell).await?;
     the_fleet_is_there_at_a_glance(&line, &shell).await?;
-    check_finds_what_is_broken(&line, &shell).await?;
     off_takes_them_out_of_the_document(&line, &shell).await?;
     without_an_api_server_it_says_so(&shell).await?;
+    check_finds_what_is_broken(&line, &shell).await?;
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use super::metrics::Metrics;
 use super::observe::{Definition, Observed, Scope, observe};
 use super::outage::{self, Outage};
 use super::overview::{Overview, Settled};
-use super::plan::{Limits, Plan, plan};
+use super::plan::{Limits, plan};
 use super::publish::keys::KeyStore;
 use super::publish::owner::{Owner, Ownership};
 use super::publish::{

@@ -85,7 +85,7 @@ pub(super) fn judge(evidence: &Evidence) -> Vec<Line> {
         "operator-rights",
         &evidence.operator,
         "The operator may do what it has to",
-        "make the chart's roles and bindings again: `helm upgrade` with rbac.create=true",
+        "make the chart's roles and bindings again: `helm upgrade` with rbac.create=true; or name a namespace with -n that the operator watches",
     ));
     lines.push(answers(&evidence.unanswered));
     lines.extend(fleet(&evidence.fleets));

@@ -32,7 +32,7 @@ const SPACING: Duration = Duration::from_secs(5);
 const SETTLE: Duration = Duration::from_secs(1);
 const LONGEST_SETTLE: Duration = Duration::from_secs(10);
 /// How often what no channel tells is looked at: the clocks, and etcd's servers.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
 /// How long etcd is out of sight before those who do not lead say so: as long as for the directives' own statuses.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long after a refusal it is tried again: a definition or a right may be given meanwhile.
@@ -111,8 +111,9 @@ impl Overview {
                 out_of_sight.is_some_and(|since| now.saturating_duration_since(since) >= PATIENCE);
             let roll = self.roll.borrow_and_update().clone();
             let mut turns = roll.as_ref().map(|roll| roll.changes());
-            let mut pause = SPACING;
+            let mut pause = Duration::ZERO;
             if leads || is_out || (resigns && self.is_named(&api, &name).await) {
+                pause = SPACING;
                 if fault.is_none()
                     && asked.is_none_or(|asked| now.saturating_duration_since(asked) >= LOOK_AGAIN)
                 {
