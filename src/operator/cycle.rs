@@ -287,6 +287,7 @@ impl Operator {
                 publisher.saw(state);
             }
             // 1. observe
+            let began = self.clock.now();
             let Some(resources) = self.observed.resources() else {
                 return Ended::LeaseUnproven;
             };
@@ -297,7 +298,7 @@ impl Operator {
                 resources.values().map(Arc::as_ref),
                 &self.limits,
             );
-            let planned = self.clock.now().saturating_duration_since(now.mono);
+            let planned = self.clock.now().saturating_duration_since(began);
             // 3. publish
             let step = publisher.publish(&plan.entries).await;
             self.metrics.published(publisher.tally());
