@@ -62,6 +62,7 @@ pub fn desired_status(
     named.push(("Ready", ready));
 
     let directive = resource.directive.as_ref().ok();
+    let present = resource.status.value();
     DiagnosticsDirectiveStatus {
         observed_generation: Some(resource.generation),
         state: Some(state(verdict, ready_is_true)),
@@ -70,7 +71,9 @@ pub fn desired_status(
         sample: directive.map(|d| sample(d.entry.sample_per_mille)),
         conditions: named
             .into_iter()
-            .map(|(type_, answer)| condition(type_, answer, resource, now_secs))
+            .map(|(type_, answer)| {
+                condition(type_, answer, resource.generation, &present, now_secs)
+            })
             .collect(),
         ..DiagnosticsDirectiveStatus::default()
     }
@@ -115,7 +118,7 @@ pub fn transition(
     desired: &DiagnosticsDirectiveStatus,
     outcome: Option<Outcome>,
 ) -> Option<Transition> {
-    let present = &resource.status;
+    let present = resource.status.value();
     let was = present.get("state").and_then(Value::as_str);
     let of_this_generation =
         present.get("observedGeneration").and_then(Value::as_i64) == Some(resource.generation);
@@ -259,14 +262,19 @@ fn held_message(held: Held) -> String {
     }
 }
 
-fn condition(type_: &str, answer: Answer, resource: &Resource, now_secs: u64) -> Condition {
+fn condition(
+    type_: &str,
+    answer: Answer,
+    generation: i64,
+    present: &Value,
+    now_secs: u64,
+) -> Condition {
     let Answer {
         status,
         reason,
         message,
     } = answer;
-    let present = resource
-        .status
+    let present = present
         .get("conditions")
         .and_then(Value::as_array)
         .into_iter()
@@ -281,7 +289,7 @@ fn condition(type_: &str, answer: Answer, resource: &Resource, now_secs: u64) ->
         status: status.to_owned(),
         reason: reason.to_owned(),
         message,
-        observed_generation: Some(resource.generation),
+        observed_generation: Some(generation),
         last_transition_time: Time(since),
     }
 }

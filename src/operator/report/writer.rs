@@ -12,7 +12,7 @@ use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::runtime::events::{Recorder, Reporter as Source};
 use osproxy_core::Clock;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::watch as channel;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
@@ -22,7 +22,7 @@ use super::status::{Transition, desired_status, says_the_same, transition};
 use super::trouble::{Reach, Trouble};
 use crate::document::Moment;
 use crate::operator::answers::Answers;
-use crate::operator::observe::{Id, Resource};
+use crate::operator::observe::{Id, Resource, Shown};
 use crate::operator::plan::Plan;
 use crate::operator::publish::Outcome;
 use crate::resource::{DiagnosticsDirective, DiagnosticsDirectiveStatus};
@@ -77,7 +77,7 @@ struct Written {
     over_version: String,
     /// Which version our write made of it.
     version: String,
-    status: Value,
+    status: Shown,
 }
 
 /// One status to write.
@@ -205,7 +205,7 @@ impl Reporter {
             None => {}
         }
         let status = desired_status(&resource, verdict, report.outcome, now_secs);
-        if says_the_same(&resource.status, &status) {
+        if says_the_same(&resource.status.value(), &status) {
             return None;
         }
         let event = transition(&resource, &status, report.outcome);
@@ -229,7 +229,7 @@ impl Reporter {
             let written = Written {
                 over_version: job.resource.resource_version.clone(),
                 version,
-                status,
+                status: Shown::from(&status),
             };
             self.written.insert(job.resource.uid.clone(), written);
         }
