@@ -24,8 +24,10 @@ use testbed::{ControlPlane, Etcd, EtcdOptions, Operator, OperatorOptions};
 use tokio::sync::watch;
 
 mod goals;
+mod machine;
 
 use goals::Goals;
+use machine::{busy_seconds, mib};
 
 const KEY: &str = "osproxy/directives";
 /// As many requests at a time as keep the API server busy.
@@ -96,8 +98,22 @@ impl Bench {
             ratio(settled, created),
             1.1,
         );
+        let writes = self.document.borrow().clone();
+        within_pace("coming", &writes, settled, goals);
 
-        let written = self.statuses().await?;
+        let statuses = self.statuses();
+        let beside = self.published_beside();
+        let (written, beside) = tokio::try_join!(statuses, beside)?;
+        println!(
+            "  one more beside the statuses is published {:.2} s after its create",
+            beside.as_secs_f64()
+        );
+        // A second is what the pace leaves between two documents of a mebibyte.
+        goals.at_most(
+            "a publication beside the statuses, in seconds",
+            beside.as_secs_f64(),
+            2.0,
+        );
         println!(
             "  every status written {:.1} s after that",
             written.as_secs_f64()
@@ -112,12 +128,12 @@ impl Bench {
 
     /// The most that the operator needs for it: a list of everything beside what it knows.
     async fn relist(&self, plane: &ControlPlane, goals: &mut Goals) -> Result<()> {
-        let before = resident_mib(self.pid()?, "VmHWM")?;
+        let before = mib(self.pid()?, "VmHWM")?;
         plane.restart_api_server().await?;
         // The operator lists anew within 6 minutes by itself, whatever the watch says.
         tokio::time::sleep(Duration::from_secs(370)).await;
-        let after = resident_mib(self.pid()?, "VmHWM")?;
-        let now = resident_mib(self.pid()?, "VmRSS")?;
+        let after = mib(self.pid()?, "VmHWM")?;
+        let now = mib(self.pid()?, "VmRSS")?;
         println!(
             "The operator's memory: {before:.0} MiB at most, {after:.0} MiB with a list of all, {now:.0} MiB now"
         );
@@ -126,6 +142,7 @@ impl Bench {
     }
 
     async fn go(&self, goals: &mut Goals) -> Result<()> {
+        let before = self.document.borrow().clone();
         let began = Instant::now();
         futures::stream::iter(0..self.many)
             .map(|number| self.delete(number))
@@ -140,16 +157,26 @@ impl Bench {
             ratio(settled, deleted),
             1.1,
         );
+        let after = self.document.borrow().clone();
+        let writes = Document {
+            writes: after.writes - before.writes,
+            bytes: after.bytes - before.bytes,
+            ..after
+        };
+        within_pace("going", &writes, settled, goals);
         Ok(())
     }
 
     /// After all that: no write to either server but leases, and next to no work.
     async fn quiet(&self, etcd: &Etcd, goals: &mut Goals) -> Result<()> {
         tokio::time::sleep(Duration::from_secs(10)).await;
-        let (busy, revision, reports) =
-            (self.busy()?, revision(etcd).await?, self.reports().await?);
+        let (busy, revision, reports) = (
+            busy_seconds(self.pid()?)?,
+            revision(etcd).await?,
+            self.reports().await?,
+        );
         tokio::time::sleep(QUIET).await;
-        let share = 100.0 * (self.busy()? - busy) / QUIET.as_secs_f64();
+        let share = 100.0 * (busy_seconds(self.pid()?)? - busy) / QUIET.as_secs_f64();
         let etcd_writes = revision_since(etcd, revision).await?;
         let reports = self.reports().await? - reports;
         println!(
@@ -188,6 +215,16 @@ impl Bench {
             .delete(&format!("d-{number}"), &DeleteParams::default())
             .await?;
         Ok(())
+    }
+
+    /// How long one more takes from its create to the document, while the statuses of all the others are written.
+    async fn published_beside(&self) -> Result<Duration> {
+        let began = Instant::now();
+        self.create(self.many).await?;
+        let settled = self.settles(began, self.many + 1).await?;
+        self.delete(self.many).await?;
+        self.settles(began, self.many).await?;
+        Ok(settled)
     }
 
     /// When the document held so many, since `began`.
@@ -251,20 +288,6 @@ impl Bench {
             .context("the operator runs")
     }
 
-    /// Seconds of processor time so far.
-    fn busy(&self) -> Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()?))?;
-        let (_, fields) = stat.rsplit_once(')').context("a stat")?;
-        let ticks: Vec<f64> = fields
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .filter_map(|n| n.parse().ok())
-            .collect();
-        // Linux counts in hundredths wherever this runs.
-        Ok(ticks.iter().sum::<f64>() / 100.0)
-    }
-
     async fn reports(&self) -> Result<f64> {
         let metrics = self.operator.replica(0).metrics().await?;
         let of = |name: &str| -> f64 {
@@ -276,24 +299,30 @@ impl Bench {
     }
 }
 
+/// Writes are bounded by time and by bytes, however many resources they are about: ten a second, and a mebibyte a second.
+fn within_pace(what: &str, writes: &Document, time: Duration, goals: &mut Goals) {
+    const MIB: f64 = 1_048_576.0;
+    let seconds = time.as_secs_f64();
+    // The first goes out at once, and each waits for what went before it.
+    let first = 1.0 / seconds;
+    goals.at_most(
+        &format!("{what}: writes to etcd a second"),
+        writes.writes as f64 / seconds,
+        10.0 + first,
+    );
+    goals.at_most(
+        &format!("{what}: MiB into etcd a second"),
+        writes.bytes as f64 / MIB / seconds,
+        1.0 + 1.5 * first,
+    );
+}
+
 fn is_published(object: &DynamicObject) -> bool {
     object.data.pointer("/status/state").and_then(Value::as_str) == Some("Active")
 }
 
 fn ratio(ours: Duration, floor: Duration) -> f64 {
     ours.as_secs_f64() / floor.as_secs_f64()
-}
-
-fn resident_mib(pid: u32, what: &str) -> Result<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
-    let kib: f64 = line
-        .and_then(|line| line.split_whitespace().next())
-        .context("a size")?
-        .parse()?;
-    Ok(kib / 1_024.0)
 }
 
 async fn follow(etcd: &Etcd) -> Result<watch::Receiver<Document>> {

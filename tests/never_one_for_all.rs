@@ -6,7 +6,7 @@
 
 mod tables;
 
-use osproxy_directives::operator::observe::{Id, Resource};
+use osproxy_directives::operator::observe::{Id, Resource, Shown};
 use osproxy_directives::operator::plan::{Limits, Plan, Verdict, plan};
 use osproxy_directives::resource;
 use serde_json::{Value, json};
@@ -134,7 +134,7 @@ fn resource_of(rng: &mut Rng, namespace: &str, name: &str) -> Resource {
         resource_version: "1".to_owned(),
         created_secs,
         directive: resource::parse(namespace, name, created_secs, &spec),
-        status: Value::Null,
+        status: Shown::default(),
     }
 }
 

@@ -305,10 +305,7 @@ async fn unanswered(cluster: &Cluster, namespace: Option<&str>) -> Found<Vec<Str
             let Projected::Present(resource) = project(value(object)) else {
                 return None;
             };
-            let observed = resource
-                .status
-                .get("observedGeneration")
-                .and_then(Value::as_i64);
+            let observed = resource.status.value()["observedGeneration"].as_i64();
             let waits = now_secs.saturating_sub(changed.unwrap_or(resource.created_secs));
             (observed != Some(resource.generation) && waits > PATIENCE_SECS)
                 .then(|| plain(&resource.id.to_string()))

@@ -90,7 +90,8 @@ fn seen(resource: &Resource, now_secs: u64) -> Seen {
     let read = directive.as_ref().ok();
     let text = |text: Option<&String>| text.map(|text| plain(text)).unwrap_or_default();
     let proxies = told(resource);
-    let applied = resource.status.get("applied").and_then(Value::as_str);
+    let status = resource.status.value();
+    let applied = status.get("applied").and_then(Value::as_str);
     let counts = proxies != Told::NobodyReports;
     let trouble = match &proxies {
         Told::Behind(reason, message) | Told::Rejecting(reason, message) => {
@@ -166,7 +167,7 @@ fn told(resource: &Resource) -> Told {
         return Told::NobodyReports;
     };
     let (reason, message) = applied.why();
-    match (applied.status, reason.as_str()) {
+    match (applied.status.as_str(), reason.as_str()) {
         _ if !answered(resource) => Told::Behind("NotLookedAt".to_owned(), message),
         ("True", _) => Told::Applied,
         ("False", "ProxiesRejecting") => Told::Rejecting(reason, message),
@@ -177,24 +178,24 @@ fn told(resource: &Resource) -> Told {
 
 /// Whether the status speaks of what the object says now.
 fn answered(resource: &Resource) -> bool {
-    let observed = resource.status.get("observedGeneration");
-    observed.and_then(Value::as_i64) == Some(resource.generation)
+    resource.status.value()["observedGeneration"].as_i64() == Some(resource.generation)
 }
 
-struct Condition<'o> {
-    status: &'o str,
-    reason: &'o str,
-    message: &'o str,
+struct Condition {
+    status: String,
+    reason: String,
+    message: String,
 }
 
-impl Condition<'_> {
+impl Condition {
     fn why(&self) -> (String, String) {
-        (plain(self.reason), plain(self.message))
+        (plain(&self.reason), plain(&self.message))
     }
 }
 
-fn condition<'o>(resource: &'o Resource, type_: &str) -> Option<Condition<'o>> {
-    let conditions = resource.status.get("conditions")?.as_array()?;
+fn condition(resource: &Resource, type_: &str) -> Option<Condition> {
+    let status = resource.status.value();
+    let conditions = status.get("conditions")?.as_array()?;
     let found = conditions
         .iter()
         .find(|condition| condition["type"] == type_)?;
@@ -203,6 +204,7 @@ fn condition<'o>(resource: &'o Resource, type_: &str) -> Option<Condition<'o>> {
             .get(member)
             .and_then(Value::as_str)
             .unwrap_or_default()
+            .to_owned()
     };
     Some(Condition {
         status: text("status"),

@@ -301,6 +301,7 @@ impl Operator {
                 publisher.saw(state);
             }
             // 1. observe
+            let began = self.clock.now();
             let Some(resources) = self.observed.resources() else {
                 return Ended::LeaseUnproven;
             };
@@ -308,7 +309,7 @@ impl Operator {
             let now = Moment::now(&*self.clock);
             let all = resources.values().map(Arc::as_ref);
             let plan = plan(now.wall_secs(), all, &self.limits);
-            let planned = self.clock.now().saturating_duration_since(now.mono);
+            let planned = self.clock.now().saturating_duration_since(began);
             // 3. publish
             let step = publisher.publish(&plan.entries).await;
             self.metrics.published(publisher.tally());

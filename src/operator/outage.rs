@@ -131,6 +131,6 @@ impl Outage {
 
 /// Whether nobody has said anything about what it says now.
 fn is_unanswered(resource: &Resource) -> bool {
-    let answered = resource.status.get("observedGeneration");
-    answered.and_then(serde_json::Value::as_i64) != Some(resource.generation)
+    let answered = &resource.status.value()["observedGeneration"];
+    answered.as_i64() != Some(resource.generation)
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::WatchStream;
-use tokio::time::{sleep, timeout};
+use osproxy_core::Instant;
+use tokio::time::{Sleep, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::fleet::Speaker;
@@ -32,6 +33,8 @@ pub(super) struct Driver {
     watch: Option<WatchStream>,
     /// A look at the files, where there are any.
     looking: Slot<Look>,
+    /// Goes off when something is due, or before that; and when that is.
+    alarm: (Pin<Box<Sleep>>, Instant),
     /// The last failure.
     fault: Option<Fault>,
     /// Where a name was given: hears of everything that the record of this proxy says.
@@ -62,6 +65,7 @@ impl Driver {
             opening: None,
             watch: None,
             looking: None,
+            alarm: (Box::pin(sleep(Duration::ZERO)), now),
             fault: None,
             speaker: None,
         };
@@ -119,13 +123,7 @@ impl Driver {
 
     /// Waits for whatever happens first. Loses nothing: every call under way stays in its slot until it is done.
     async fn next_happening(&mut self) -> Happened {
-        let now = self.shared.clock().now();
-        let wake = [self.protocol.wake_at(), self.holding.wake_at(now)];
-        let wait = wake
-            .into_iter()
-            .flatten()
-            .min()
-            .map_or(IDLE, |at| at.saturating_duration_since(now));
+        self.set_alarm();
         tokio::select! {
             read = done(&mut self.read) => match read {
                 Ok((header, value)) => Happened::Read(header, value),
@@ -141,7 +139,22 @@ impl Driver {
             },
             happened = message(&mut self.watch, &self.key) => happened,
             looked = done(&mut self.looking) => self.looked(looked),
-            () = sleep(wait.max(Duration::from_millis(1))) => Happened::TimePassed,
+            () = &mut self.alarm.0 => Happened::TimePassed,
+        }
+    }
+
+    /// Sets the alarm, unless it goes off early enough already: to set it costs more than to wake for nothing now and
+    /// then, and every message of a watch puts off what is due.
+    fn set_alarm(&mut self) {
+        let now = self.shared.clock().now();
+        let wake = [self.protocol.wake_at(), self.holding.wake_at(now)];
+        let at = wake.into_iter().flatten().min();
+        let at = at.unwrap_or_else(|| now.saturating_add(IDLE));
+        let (alarm, goes_off) = &mut self.alarm;
+        if alarm.is_elapsed() || now >= *goes_off || at < *goes_off {
+            let wait = at.saturating_duration_since(now);
+            alarm.set(sleep(wait.max(Duration::from_millis(1))));
+            *goes_off = at;
         }
     }
 

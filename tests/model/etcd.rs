@@ -26,11 +26,7 @@ pub(crate) struct Kv {
 impl Kv {
     /// The same in the crate's own type.
     pub(crate) fn stored(self) -> Stored {
-        Stored {
-            mod_revision: self.modified,
-            lease: self.lease,
-            value: self.value.bytes().to_vec(),
-        }
+        Stored::new(self.modified, self.lease, self.value.bytes().to_vec())
     }
 }
 

@@ -11,10 +11,10 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread::LocalKey;
 
 use osproxy_directives::document::{Accepted, DatedEntry, Publication};
-use osproxy_directives::operator::observe::{Id, Resource};
+use osproxy_directives::operator::observe::{Id, Resource, Shown};
 use osproxy_directives::operator::plan::{Limits, plan};
 use osproxy_directives::resource;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// How many seconds one tick of the model is. The resources' ends fall on ticks.
 pub(crate) const TICK_SECS: u64 = 5;
@@ -113,7 +113,7 @@ fn resource_of(which: usize, since: u8) -> Resource {
         resource_version: "1".into(),
         created_secs: secs(since),
         directive: resource::parse("ns", name, secs(since), &spec),
-        status: Value::Null,
+        status: Shown::default(),
     }
 }
 

@@ -105,8 +105,9 @@ impl Roll {
 /// What a new leader finds at the key.
 pub(super) fn found(state: &KeyState, now: Instant) -> Arc<Ledger> {
     let entries = state.document.as_ref().and_then(Stored::dated);
+    let entries = entries.map(<[_]>::to_vec).unwrap_or_default();
     let revision = state.document_revision();
-    Arc::new(Ledger::found(now, entries.unwrap_or_default(), revision))
+    Arc::new(Ledger::found(now, entries, revision))
 }
 
 /// Notes that the key, which stands as in `state`, says what the plan says: since when, for each directive.

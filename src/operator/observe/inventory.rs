@@ -52,9 +52,15 @@ impl Inventory {
         self.doubted = false;
         self.newest = version;
         self.lists += 1;
+        let mut before = std::mem::take(&mut self.live);
+        // What is as it was stays the very same one: of ten thousand then nobody has to look at any.
+        let mut kept = |resource: Resource| match before.remove(&resource.id) {
+            Some(known) if *known == resource => known,
+            _ => Arc::new(resource),
+        };
         self.live = resources
             .into_iter()
-            .map(|resource| (resource.id.clone(), Arc::new(resource)))
+            .map(|resource| (resource.id.clone(), kept(resource)))
             .collect();
         Taken::Changed
     }
@@ -94,8 +100,9 @@ impl Inventory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operator::observe::Shown;
     use crate::resource;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn named(name: &str) -> Resource {
         let spec = json!({"match": [{"key": "tenant", "value": "t"}], "level": "Shape", "samplePerMille": 5, "ttl": "1m"});
@@ -106,7 +113,7 @@ mod tests {
             resource_version: "1".into(),
             created_secs: 10,
             directive: resource::parse("ns", name, 10, &spec),
-            status: Value::Null,
+            status: Shown::default(),
         }
     }
 
@@ -143,6 +150,21 @@ mod tests {
         assert_eq!(list(&mut inventory, 10, &["b"]), Taken::Changed);
         assert_eq!(names(&inventory), ["b"]);
         assert_eq!(inventory.completed_lists(), 2);
+    }
+
+    #[test]
+    fn what_a_list_shows_unchanged_stays_the_very_same_one() {
+        let mut inventory = listed(10, &["a", "b"]);
+        let known = |inventory: &Inventory, name| Arc::clone(&inventory.resources()[&id(name)]);
+        let (a, b) = (known(&inventory, "a"), known(&inventory, "b"));
+        let changed = Resource {
+            resource_version: "11".into(),
+            ..named("b")
+        };
+        inventory.list(Some(11), vec![named("a"), changed]);
+        assert!(Arc::ptr_eq(&a, &known(&inventory, "a")));
+        assert!(!Arc::ptr_eq(&b, &known(&inventory, "b")));
+        assert_eq!(known(&inventory, "b").resource_version, "11");
     }
 
     #[test]

@@ -16,5 +16,5 @@ pub use definition::Definition;
 pub use fault::Fault;
 pub use inventory::{Change, Inventory, Taken};
 pub use observed::Observed;
-pub use project::{Id, Projected, Resource, project};
+pub use project::{Id, Projected, Resource, Shown, project};
 pub use watch::{Scope, observe};

@@ -48,8 +48,37 @@ pub struct Resource {
     pub created_secs: u64,
     /// What it says, or why that is refused.
     pub directive: Result<Directive, Refusal>,
-    /// The status as it stands on the API server; `Null` where there is none.
-    pub status: Value,
+    /// The status as it stands on the API server.
+    pub status: Shown,
+}
+
+/// A status as the API server shows it, kept as text: as trees of values, ten thousand of them would be most of what the
+/// operator holds.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Shown(Box<str>);
+
+impl Shown {
+    /// What it says; `Null` where there is none.
+    #[must_use]
+    pub fn value(&self) -> Value {
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+}
+
+impl From<&Value> for Shown {
+    fn from(status: &Value) -> Self {
+        Self(match status {
+            Value::Null => Box::default(),
+            status => status.to_string().into(),
+        })
+    }
+}
+
+/// Without its text: its `targetSummary` shows selector values.
+impl fmt::Debug for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shown({} bytes)", self.0.len())
+    }
 }
 
 /// Without the status, whose `targetSummary` shows selector values.
@@ -122,7 +151,7 @@ pub fn project(mut object: Value) -> Projected {
         generation: generation.unwrap_or_default(),
         resource_version: text("resourceVersion").unwrap_or_default(),
         created_secs,
-        status,
+        status: Shown::from(&status),
         id,
     }))
 }
@@ -184,7 +213,7 @@ mod tests {
         assert_eq!((resource.generation, resource.uid.as_str()), (3, "u"));
         assert_eq!(resource.created_secs, 1_795_356_000);
         assert_eq!(resource.resource_version, "17");
-        assert_eq!(resource.status["state"], "Active");
+        assert_eq!(resource.status.value()["state"], "Active");
     }
 
     #[test]

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::operator::observe::Shown;
 use crate::resource;
 
 const T0: u64 = 1_795_000_000;
@@ -24,7 +25,7 @@ fn resource_of(ns: &str, name: &str, change: impl FnOnce(&mut Value)) -> Resourc
         resource_version: "1".into(),
         created_secs: T0,
         directive: resource::parse(ns, name, T0, &spec),
-        status: Value::Null,
+        status: Shown::default(),
     }
 }
 

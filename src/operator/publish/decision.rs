@@ -38,7 +38,7 @@ pub enum Decision {
     End(TermEnded),
 }
 
-/// Decides what to do so that the key says `entries`. Costs a strict parse of the document that stands there.
+/// Decides what to do so that the key says `entries`. Costs a strict parse of the document that stands there, the first time.
 #[must_use]
 pub fn decide(standing: Standing<'_>, entries: &[DatedEntry]) -> Decision {
     let Standing {

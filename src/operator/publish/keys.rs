@@ -367,11 +367,9 @@ fn key_state(answer: &TxnResponse, first: usize) -> Result<KeyState, Fault> {
 }
 
 fn stored(get: &GetResponse) -> Option<Stored> {
-    get.kvs().first().map(|kv: &KeyValue| Stored {
-        mod_revision: kv.mod_revision(),
-        lease: kv.lease(),
-        value: kv.value().to_vec(),
-    })
+    get.kvs()
+        .first()
+        .map(|kv: &KeyValue| Stored::new(kv.mod_revision(), kv.lease(), kv.value().to_vec()))
 }
 
 /// Full jitter, 100 ms to 5 s: ten thousand clients come back together otherwise.

@@ -277,11 +277,7 @@ impl<'t> Publisher<'t> {
                 bytes = value.len();
                 self.ours = revision;
                 self.leases.push_back(lease);
-                Some(Stored {
-                    mod_revision: revision,
-                    lease,
-                    value,
-                })
+                Some(Stored::new(revision, lease, value))
             }
             Write::Delete => {
                 self.tally.deletions += 1;

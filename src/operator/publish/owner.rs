@@ -84,11 +84,7 @@ mod tests {
     use crate::operator::publish::Stored;
 
     fn stored(value: &str) -> Stored {
-        Stored {
-            mod_revision: 4,
-            lease: 0,
-            value: value.into(),
-        }
+        Stored::new(4, 0, value.into())
     }
 
     #[test]

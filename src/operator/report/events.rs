@@ -170,7 +170,7 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operator::observe::Id;
+    use crate::operator::observe::{Id, Shown};
     use crate::resource;
     use osproxy_core::ManualClock;
     use serde_json::Value;
@@ -186,7 +186,7 @@ mod tests {
             resource_version: "1".into(),
             created_secs: 0,
             directive: resource::parse("ns", uid, 0, &Value::Null),
-            status: Value::Null,
+            status: Shown::default(),
         })
     }
 

@@ -9,7 +9,6 @@ use serde_json::Value;
 use super::status::{Answer, FALSE, TRUE, UNKNOWN, present_condition};
 use crate::fleet::{Counts, FleetView, Standing, WORST};
 use crate::operator::applied::{Opinion, Said};
-use crate::operator::observe::Resource;
 use crate::operator::plan::Verdict;
 use crate::resource::Proxies;
 
@@ -77,14 +76,19 @@ impl Word {
     }
 }
 
-/// What the status should say of the proxies.
-pub(super) fn applied(resource: &Resource, verdict: &Verdict, word: Option<&Word>) -> Applied {
-    let present = present_condition(resource, "Applied");
+/// What the status should say of the proxies, where it says `status_now`.
+pub(super) fn applied(
+    status_now: &Value,
+    generation: i64,
+    verdict: &Verdict,
+    word: Option<&Word>,
+) -> Applied {
+    let present = present_condition(status_now, "Applied");
     let word = match verdict {
         // Nothing of it was published, or nothing is any more.
         Verdict::Refused(_) => return Applied::default(),
         // An end needs no proxy's word: what was true of it stays written.
-        Verdict::Expired { .. } => return kept(resource, present),
+        Verdict::Expired { .. } => return kept(status_now, present),
         Verdict::Active { .. }
         | Verdict::Suspended { .. }
         | Verdict::Scheduled { .. }
@@ -94,16 +98,16 @@ pub(super) fn applied(resource: &Resource, verdict: &Verdict, word: Option<&Word
     let word = word.filter(|word| {
         // What no leader has seen in the document, and of which no status speaks, was never in it.
         let was_published = is_active || word.opinion.changed || present.is_some();
-        was_published && !is_less_than(word.opinion, present, resource.generation)
+        was_published && !is_less_than(word.opinion, present, generation)
     });
     let Some(word) = word else {
-        return kept(resource, present);
+        return kept(status_now, present);
     };
     let (status, reason) = condition(word.opinion.said);
     let text = |member| present.and_then(|present| present.get(member)?.as_str());
     let is_the_same = text("status") == Some(status) && text("reason") == Some(reason);
     let (message, column, proxies) = if is_the_same {
-        let kept = kept(resource, present);
+        let kept = kept(status_now, present);
         (
             text("message").unwrap_or_default().to_owned(),
             kept.column,
@@ -147,10 +151,10 @@ fn is_less_than(opinion: Opinion, present: Option<&Value>, generation: i64) -> b
     }
 }
 
-fn kept(resource: &Resource, present: Option<&Value>) -> Applied {
+fn kept(status_now: &Value, present: Option<&Value>) -> Applied {
     let condition = present.and_then(|present| serde_json::from_value(present.clone()).ok());
-    let column = resource.status.get("applied").and_then(Value::as_str);
-    let proxies = resource.status.get("proxies").cloned();
+    let column = status_now.get("applied").and_then(Value::as_str);
+    let proxies = status_now.get("proxies").cloned();
     Applied {
         is_refused: present.and_then(|present| present.get("reason")?.as_str()) == Some(REJECTING),
         condition: condition.map(|condition| Fresh::Kept(Box::new(condition))),

@@ -51,7 +51,8 @@ pub fn desired_status(
     let accepted = accepted(verdict);
     let published = published(verdict, outcome);
     let is_published = published.status == TRUE;
-    let applied = applied(resource, verdict, word);
+    let present = resource.status.value();
+    let applied = applied(&present, resource.generation, verdict, word);
     let mut ready = ready(verdict, &accepted, &published);
     if ready.status == TRUE && applied.is_refused && !matches!(verdict, Verdict::Expired { .. }) {
         let message = "A proxy refuses the document; the condition Applied says which and why";
@@ -91,7 +92,9 @@ pub fn desired_status(
         proxies: applied.proxies,
         conditions: named
             .into_iter()
-            .map(|(type_, answer)| condition(type_, answer, resource, now_secs))
+            .map(|(type_, answer)| {
+                condition(type_, answer, resource.generation, &present, now_secs)
+            })
             .chain(kept)
             .collect(),
     }
@@ -148,7 +151,7 @@ fn state_transition(
     desired: &DiagnosticsDirectiveStatus,
     outcome: Option<Outcome>,
 ) -> Option<Transition> {
-    let present = &resource.status;
+    let present = resource.status.value();
     let was = present.get("state").and_then(Value::as_str);
     let of_this_generation =
         present.get("observedGeneration").and_then(Value::as_i64) == Some(resource.generation);
@@ -189,7 +192,8 @@ fn applied_transition(
 ) -> Option<Transition> {
     let is_true = |condition: &&Condition| condition.type_ == "Applied" && condition.status == TRUE;
     desired.conditions.iter().find(is_true)?;
-    let present = present_condition(resource, "Applied");
+    let present = resource.status.value();
+    let present = present_condition(&present, "Applied");
     let was = present.and_then(|present| present.get("status")?.as_str());
     let of_this_generation = present
         .and_then(|present| present.get("observedGeneration")?.as_i64())
@@ -206,9 +210,9 @@ fn applied_transition(
     })
 }
 
-/// One condition of the status that stands on the API server.
-pub(super) fn present_condition<'r>(resource: &'r Resource, type_: &str) -> Option<&'r Value> {
-    let conditions = resource.status.get("conditions").and_then(Value::as_array);
+/// One condition of a status as it stands on the API server.
+pub(super) fn present_condition<'s>(status: &'s Value, type_: &str) -> Option<&'s Value> {
+    let conditions = status.get("conditions").and_then(Value::as_array);
     let mut all = conditions.into_iter().flatten();
     all.find(|condition| type_of(condition) == type_)
 }
@@ -322,13 +326,19 @@ fn held_message(held: Held) -> String {
     }
 }
 
-fn condition(type_: &str, answer: Answer, resource: &Resource, now_secs: u64) -> Condition {
+fn condition(
+    type_: &str,
+    answer: Answer,
+    generation: i64,
+    present: &Value,
+    now_secs: u64,
+) -> Condition {
     let Answer {
         status,
         reason,
         message,
     } = answer;
-    let present = present_condition(resource, type_);
+    let present = present_condition(present, type_);
     let unchanged = present.filter(|c| c.get("status").and_then(Value::as_str) == Some(status));
     let since = unchanged
         .and_then(|c| c.get("lastTransitionTime")?.as_str()?.parse().ok())
@@ -338,7 +348,7 @@ fn condition(type_: &str, answer: Answer, resource: &Resource, now_secs: u64) ->
         status: status.to_owned(),
         reason: reason.to_owned(),
         message,
-        observed_generation: Some(resource.generation),
+        observed_generation: Some(generation),
         last_transition_time: Time(since),
     }
 }

@@ -12,7 +12,7 @@ use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::runtime::events::{Recorder, Reporter as Source};
 use osproxy_core::Clock;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::watch as channel;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
@@ -24,7 +24,7 @@ use super::trouble::{Reach, Trouble};
 use crate::document::Moment;
 use crate::operator::answers::Answers;
 use crate::operator::applied::{Judge, Ledger, Roll};
-use crate::operator::observe::{Id, Resource};
+use crate::operator::observe::{Id, Resource, Shown};
 use crate::operator::plan::Plan;
 use crate::operator::publish::Outcome;
 use crate::resource::{DiagnosticsDirective, DiagnosticsDirectiveStatus};
@@ -87,7 +87,7 @@ struct Written {
     over_version: String,
     /// Which version our write made of it.
     version: String,
-    status: Value,
+    status: Shown,
 }
 
 /// One status to write.
@@ -243,7 +243,7 @@ impl Reporter {
         }
         let word = self.word(id, &resource);
         let status = desired_status(&resource, verdict, report.outcome, word.as_ref(), now_secs);
-        if says_the_same(&resource.status, &status) {
+        if says_the_same(&resource.status.value(), &status) {
             return None;
         }
         let again = word.is_some_and(|word| word.opinion.again);
@@ -275,7 +275,8 @@ impl Reporter {
     /// What the proxies say of one directive, where there is anything to say.
     fn word(&self, id: &Id, resource: &Resource) -> Option<Word> {
         let opinion = self.judge.opinion(&id.to_string())?;
-        let present = present_condition(resource, "Applied");
+        let present = resource.status.value();
+        let present = present_condition(&present, "Applied");
         let reason = present.and_then(|present| present.get("reason")?.as_str());
         Some(self.roll.look(|view| Word::of(opinion, view, reason)))
     }
@@ -292,7 +293,7 @@ impl Reporter {
             let written = Written {
                 over_version: job.resource.resource_version.clone(),
                 version,
-                status,
+                status: Shown::from(&status),
             };
             self.written.insert(job.resource.uid.clone(), written);
         }
