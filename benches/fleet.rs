@@ -35,6 +35,8 @@ use machine::{Processors, busy_seconds};
 
 const KEY: &str = "osproxy/directives";
 const UPDATES: usize = 10;
+/// Members that ten thousand clients have just come to take their time.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(10);
 const QUIET: Duration = Duration::from_mins(1);
 
 fn main() -> Result<()> {
@@ -64,7 +66,7 @@ async fn measure() -> Result<()> {
     // Their ends cost the members something too.
     tokio::time::sleep(Duration::from_secs(5)).await;
 
-    let first = publish(&etcd, 0).await?;
+    let first = publish(&etcd, 0, WRITTEN_WITHIN).await?;
     let mut fleet = Crowd::start(&etcd, inside::STORES, many).await?;
     let began = SystemClock.now();
     fleet.all_connected(many, Duration::from_mins(5)).await?;
@@ -150,7 +152,7 @@ async fn updates(etcd: &Etcd, readers: &mut Crowd, many: usize) -> Result<f64> {
     for number in 1..=UPDATES {
         let before = (members_busy(etcd)?, readers.busy_seconds()?);
         let began = Processors::now()?;
-        let sent = publish(etcd, number).await?;
+        let sent = publish(etcd, number, WRITTEN_WITHIN).await?;
         let seen = readers
             .all_have(sent.revision, many, Duration::from_mins(1))
             .await?;
@@ -199,7 +201,7 @@ async fn member_killed(
     let killed = SystemClock.unix_nanos();
     etcd.member(leader).kill()?;
     let sent = loop {
-        match publish(etcd, UPDATES + 1).await {
+        match publish(etcd, UPDATES + 1, Duration::from_secs(2)).await {
             Ok(sent) => break sent,
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
@@ -244,13 +246,13 @@ impl Sent {
 }
 
 /// Publishes ten directives as an operator does: under a publication's lease.
-async fn publish(etcd: &Etcd, number: usize) -> Result<Sent> {
+async fn publish(etcd: &Etcd, number: usize, within: Duration) -> Result<Sent> {
     let mut client = etcd.client().await?;
     let second = SystemClock.unix_nanos() / 1_000_000_000;
     let publication = Publication::new(second, fastrand::u16(..)).context("a second")?;
     let lease = LeaseGrantOptions::new().with_id(publication.lease_id());
     let granted = client.lease_grant(3_600, Some(lease));
-    tokio::time::timeout(Duration::from_secs(2), granted).await??;
+    tokio::time::timeout(within, granted).await??;
     let entry = |n: usize| json!({"id": format!("ns/d-{number}-{n}"), "level": "Shape", "ttl_secs": 3600, "tenant": format!("tenant-{n}"), "sample_per_mille": 50});
     let entries: Vec<Value> = (0..10).map(entry).collect();
     let options = PutOptions::new().with_lease(publication.lease_id());
@@ -260,7 +262,7 @@ async fn publish(etcd: &Etcd, number: usize) -> Result<Sent> {
         json!({"directives": entries}).to_string(),
         Some(options),
     );
-    let answer = tokio::time::timeout(Duration::from_secs(2), put).await??;
+    let answer = tokio::time::timeout(within, put).await??;
     let revision = answer.header().context("a header")?.revision();
     Ok(Sent { revision, at_nanos })
 }
