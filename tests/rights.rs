@@ -27,6 +27,8 @@ const PAGE: &str = include_str!("../docs/rights.md");
 const DIRECTIVES: (&str, &str) = ("osproxy.io", "diagnosticsdirectives");
 const STATUS: (&str, &str) = ("osproxy.io", "diagnosticsdirectives/status");
 const EVENTS: (&str, &str) = ("events.k8s.io", "events");
+const FLEETS: (&str, &str) = ("osproxy.io", "diagnosticsfleets");
+const FLEETS_STATUS: (&str, &str) = ("osproxy.io", "diagnosticsfleets/status");
 const DEFINITION: (&str, &str) = ("apiextensions.k8s.io", "customresourcedefinitions");
 
 /// A right of the chart's: group and resource, verb, what it is for, and what one sees where it is missing.
@@ -81,6 +83,24 @@ const ROWS: &[Row] = &[
         "answer in the resource's status",
         Missing::Status,
     ),
+    (
+        FLEETS,
+        "create",
+        "make the fleet at a glance, in the release's own namespace",
+        Missing::Glance,
+    ),
+    (
+        FLEETS,
+        "get",
+        "whether the fleet at a glance says already what it should; by its name alone",
+        Missing::Glance,
+    ),
+    (
+        FLEETS_STATUS,
+        "patch",
+        "keep the fleet at a glance; by its name alone",
+        Missing::Glance,
+    ),
 ];
 
 /// What is missing without a right.
@@ -96,6 +116,8 @@ enum Missing {
     Event,
     /// An Event that was repeated is not counted.
     Series,
+    /// No fleet at a glance.
+    Glance,
 }
 
 impl Missing {
@@ -113,6 +135,9 @@ impl Missing {
                 .to_owned(),
             Self::Event => "no Event; `osproxy_directives_events_dropped_total` grows".to_owned(),
             Self::Series => "an Event about the release that is repeated shows once".to_owned(),
+            Self::Glance => {
+                "no fleet at a glance, or one that stands still; the log says so once".to_owned()
+            }
         }
     }
 }
@@ -313,6 +338,14 @@ impl<'t> Installed<'t> {
                 self.counts("status_write_failures_total 0", false).await?;
                 let one = self.directives(plane).get("one").await?;
                 ensure!(one.data.get("status").is_none(), "{one:?}");
+            }
+            Missing::Glance => {
+                eventually("the log to say so", SOON, async || {
+                    let log = self.operator.replica(0).process().log_text()?;
+                    ensure!(log.contains("Cannot write the DiagnosticsFleet"), "{log}");
+                    Ok(())
+                })
+                .await?;
             }
             Missing::Event => {
                 self.counts("events_dropped_total 0", false).await?;

@@ -16,7 +16,7 @@ use super::metrics::Metrics;
 use super::observe::{Definition, Observed, Scope, observe};
 use super::outage::{self, Outage};
 use super::overview::{Overview, Settled};
-use super::plan::{Limits, plan};
+use super::plan::{Limits, Plan, plan};
 use super::publish::keys::KeyStore;
 use super::publish::owner::{Owner, Ownership};
 use super::publish::{
@@ -339,12 +339,7 @@ impl Operator {
                     for notice in news.iter().chain(&heard) {
                         announcer.announce(notice);
                     }
-                    self.metrics
-                        .settled(now.wall_secs(), &plan, outcome, publisher.state());
-                    self.health.set_outcome(Some(outcome));
-                    let entries = plan.entries.len();
-                    self.settled
-                        .send_replace(Some(Settled { outcome, entries }));
+                    self.show(now, &plan, outcome, publisher.state());
                     // 4. report
                     if let Outcome::InSync { .. } = outcome {
                         let foreign_writes = publisher.tally().foreign_writes;
@@ -391,6 +386,15 @@ impl Operator {
         let clock = Arc::clone(&self.clock);
         beside.spawn(follow(self.store.clone(), Arc::clone(&roll), clock, term));
         (reports, roll)
+    }
+
+    /// Tells metrics, health and the fleet at a glance how the cycle came out.
+    fn show(&self, now: Moment, plan: &Plan, outcome: Outcome, state: &KeyState) {
+        self.metrics.settled(now.wall_secs(), plan, outcome, state);
+        self.health.set_outcome(Some(outcome));
+        let entries = plan.entries.len();
+        self.settled
+            .send_replace(Some(Settled { outcome, entries }));
     }
 
     /// A new leader looks afresh before it writes: at the API server, since its watch may be behind, and at the keys.

@@ -374,6 +374,8 @@ fn the_proxies_part() -> Vec<Case> {
 }
 
 pub(crate) async fn check_finds_what_is_broken(line: &Line, shell: &Shell) -> Result<()> {
+    // Rights are taken away below, on purpose.
+    line.plane.expect_refusals();
     // Before anything: what is broken is only what this test has left out.
     let watch = Stopwatch::start();
     let said = shell.run(&["check"]).await?;

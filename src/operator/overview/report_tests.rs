@@ -8,11 +8,7 @@ const NOW: u64 = 1_795_356_000;
 fn keys(lease: i64) -> KeyState {
     KeyState {
         revision: 9,
-        document: Some(Stored {
-            mod_revision: 7,
-            lease,
-            value: b"{}".to_vec(),
-        }),
+        document: Some(Stored::new(7, lease, b"{}".to_vec())),
         owner: None,
         paused: false,
     }
@@ -193,11 +189,7 @@ fn the_fifty_worst_proxies_are_named_and_no_more() {
 #[test]
 fn a_key_that_is_anothers_is_told_where_nobody_leads() {
     let owned = |value: &str| KeyState {
-        owner: Some(Stored {
-            mod_revision: 3,
-            lease: 0,
-            value: value.into(),
-        }),
+        owner: Some(Stored::new(3, 0, value.into())),
         ..keys(our_lease())
     };
     for (value, expected) in [
