@@ -4,6 +4,12 @@
 //! spaces as one: how the columns stand is the unit tests' to say.
 
 #![cfg(feature = "operator")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::large_futures,
+    clippy::too_many_lines,
+    reason = "a test breaks what it can, and tells one story on one system, which takes seconds to start"
+)]
 
 #[path = "cli/broken.rs"]
 mod broken;

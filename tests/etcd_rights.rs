@@ -51,25 +51,25 @@ async fn both_ends_work_with_the_rights_that_etcd_roles_prints_and_no_others() -
 }
 
 /// Publishing, a change of leaders, a pause, drift, a reconnect: under the operator's rights at one end and a proxy's at the other.
-async fn both_ends_work(plane: &ControlPlane, site: &Site, place: &str) -> Result<()> {
+async fn both_ends_work(plane: &ControlPlane, site: &Site, release: &str) -> Result<()> {
     let root = site.client("root").await?;
     let options = options()
-        .release(place)
-        .namespace(place)
+        .release(release)
+        .namespace(release)
         .etcd_endpoints(vec![site.endpoint()])
         .values(json!({
-            "watch": {"namespaces": [place]},
+            "watch": {"namespaces": [release]},
             "policy": {"enabled": false},
             "extraArgs": site.operator_arguments(),
         }));
     let mut operator = Operator::start(plane, site.etcd(), options).await?;
     operator.start_replica(plane).await?;
     operator.wait_ready().await?;
-    apply(plane, place, "a").await?;
-    published(&root, place, &["a"]).await?;
+    apply(plane, release, "a").await?;
+    published(&root, release, &["a"]).await?;
 
     let store = site.builder(FLEET).build().await?;
-    shows(&store, place, &["a"]).await?;
+    shows(&store, release, &["a"]).await?;
     // Which it knows by the lease alone.
     let clock = store.status().clock_ahead_ms;
     ensure!(clock.is_some(), "may not ask for the lease: {clock:?}");
@@ -78,25 +78,25 @@ async fn both_ends_work(plane: &ControlPlane, site: &Site, place: &str) -> Resul
     operator.replica(first).stop(Duration::from_secs(5)).await?;
     let leader = operator.replica(1 - first);
     says(leader, "leader ", 1).await?;
-    apply(plane, place, "b").await?;
-    shows(&store, place, &["a", "b"]).await?;
+    apply(plane, release, "b").await?;
+    shows(&store, release, &["a", "b"]).await?;
 
     let paused = format!("{KEY}/paused");
     root.kv_client().put(paused.as_str(), "ana", None).await?;
     says(leader, r#"held{reason="paused"} "#, 1).await?;
-    apply(plane, place, "c").await?;
+    apply(plane, release, "c").await?;
     root.kv_client().delete(paused.as_str(), None).await?;
-    shows(&store, place, &["a", "b", "c"]).await?;
+    shows(&store, release, &["a", "b", "c"]).await?;
 
     let foreign = r#"{"directives":[]}"#;
     root.kv_client().put(KEY, foreign, None).await?;
-    published(&root, place, &["a", "b", "c"]).await?;
+    published(&root, release, &["a", "b", "c"]).await?;
     root.kv_client().delete(KEY, None).await?;
-    published(&root, place, &["a", "b", "c"]).await?;
+    published(&root, release, &["a", "b", "c"]).await?;
 
     site.way().disconnect(Cut::Rst);
-    apply(plane, place, "d").await?;
-    shows(&store, place, &["a", "b", "c", "d"]).await?;
+    apply(plane, release, "d").await?;
+    shows(&store, release, &["a", "b", "c", "d"]).await?;
     let status = store.status();
     ensure!(status.connected && status.refused.is_none(), "{status:?}");
     leader.stop(Duration::from_secs(5)).await.map(drop)

@@ -165,10 +165,7 @@ fn the_build_gets_what_it_needs_and_nothing_besides() -> Result<()> {
             line.strip_prefix('!')
                 .is_some_and(|path| Path::new(needed).starts_with(path))
         };
-        ensure!(
-            lines.iter().any(|line| within(&line)),
-            "{needed} is left out"
-        );
+        ensure!(lines.iter().any(within), "{needed} is left out");
     }
     Ok(())
 }

@@ -172,8 +172,8 @@ async fn without_any_one_right_something_breaks_and_with_all_nothing_is_refused(
     let (plane, etcd) = tokio::try_join!(ControlPlane::start(), Etcd::start(EtcdOptions::new()))?;
     let all = Installed::start(&plane, &etcd, "all", None).await?;
     let each = ROWS.iter().enumerate().map(async |(number, row)| {
-        let place = format!("without-{number}");
-        Installed::start(&plane, &etcd, &place, Some(row)).await
+        let home = format!("without-{number}");
+        Installed::start(&plane, &etcd, &home, Some(row)).await
     });
     let each = try_join_all(each).await?;
 
@@ -201,7 +201,7 @@ async fn without_any_one_right_something_breaks_and_with_all_nothing_is_refused(
 
 /// A release of its own: it publishes one namespace's directives to a key of its own.
 struct Installed<'t> {
-    place: String,
+    home: String,
     etcd: &'t Etcd,
     operator: Operator,
     missing: Option<Missing>,
@@ -212,19 +212,19 @@ impl<'t> Installed<'t> {
     async fn start(
         plane: &ControlPlane,
         etcd: &'t Etcd,
-        place: &str,
+        home: &str,
         row: Option<&Row>,
     ) -> Result<Self> {
         // With all rights, the release lives in another namespace than its directives.
-        let release = row.map_or("release", |_| place);
-        let create = ["create", "namespace", place];
+        let release = row.map_or("release", |_| home);
+        let create = ["create", "namespace", home];
         plane.kubectl(&create).await?.success()?;
         let mut options = options()
             .release(release)
             .namespace(release)
-            .directives_key(place)
+            .directives_key(home)
             .values(json!({
-                "watch": {"namespaces": [place]},
+                "watch": {"namespaces": [home]},
                 "policy": {"enabled": false},
                 "crds": {"enabled": row.is_none()},
             }));
@@ -232,7 +232,7 @@ impl<'t> Installed<'t> {
             options = options.without(right(row));
         }
         Ok(Self {
-            place: place.to_owned(),
+            home: home.to_owned(),
             etcd,
             operator: Operator::start(plane, etcd, options).await?,
             missing: row.map(|(.., missing)| *missing),
@@ -248,7 +248,7 @@ impl<'t> Installed<'t> {
     /// One directive is published, suspended and resumed, and its author is told, as far as the rights go.
     async fn publishes(&self, plane: &ControlPlane) -> Result<()> {
         let mut manifest = directive("one", "1h");
-        manifest["metadata"]["namespace"] = Value::from(&*self.place);
+        manifest["metadata"]["namespace"] = Value::from(&*self.home);
         let directives = self.directives(plane);
         let manifest = serde_json::from_value(manifest)?;
         directives.create(&PostParams::default(), &manifest).await?;
@@ -279,7 +279,7 @@ impl<'t> Installed<'t> {
         if self.has(Missing::Series) && self.missing.is_some() {
             return Ok(());
         }
-        let paused = format!("{}/paused", self.place);
+        let paused = format!("{}/paused", self.home);
         let held = r#"held{reason="paused"} 1"#;
         for _ in 0..2 {
             let put = ["put", &paused, "ana"];
@@ -300,7 +300,7 @@ impl<'t> Installed<'t> {
                 those.any(|event| event["series"]["count"] == 2)
             };
             ensure!(twice("Paused") && twice("Resumed"), "{told:?}");
-            let told = events(plane, &self.place).await?;
+            let told = events(plane, &self.home).await?;
             ensure!(
                 told.iter().any(|event| event["reason"] == "Published"),
                 "{told:?}"
@@ -327,7 +327,7 @@ impl<'t> Installed<'t> {
             Missing::Ready(word, published) => {
                 self.is_not_ready(word).await?;
                 let found = self.found().await?;
-                ensure!(found.is_some() == published, "{}: {found:?}", self.place);
+                ensure!(found.is_some() == published, "{}: {found:?}", self.home);
             }
             Missing::Outdated => {
                 self.counts("kube_definition_outdated 0", true).await?;
@@ -349,7 +349,7 @@ impl<'t> Installed<'t> {
             }
             Missing::Event => {
                 self.counts("events_dropped_total 0", false).await?;
-                let events = events(plane, &self.place).await?;
+                let events = events(plane, &self.home).await?;
                 ensure!(events.is_empty(), "{events:?}");
             }
             Missing::Series => {
@@ -359,7 +359,7 @@ impl<'t> Installed<'t> {
                     Ok(())
                 })
                 .await?;
-                let events = events(plane, &self.place).await?;
+                let events = events(plane, &self.home).await?;
                 let single = events.iter().all(|event| event["series"].is_null());
                 ensure!(!events.is_empty() && single, "{events:?}");
             }
@@ -367,14 +367,14 @@ impl<'t> Installed<'t> {
         let asked = self.asked(plane)?;
         let refused = asked.iter().filter(|asked| asked.forbidden);
         let refused: BTreeSet<Right> = refused.map(used).collect();
-        assert_eq!(refused, without.into_iter().collect(), "{}", self.place);
+        assert_eq!(refused, without.into_iter().collect(), "{}", self.home);
         Ok(())
     }
 
     fn directives(&self, plane: &ControlPlane) -> Api<DynamicObject> {
         let kind = GroupVersionKind::gvk("osproxy.io", "v1alpha1", "DiagnosticsDirective");
         let resource = ApiResource::from_gvk_with_plural(&kind, "diagnosticsdirectives");
-        Api::namespaced_with(plane.client(), &self.place, &resource)
+        Api::namespaced_with(plane.client(), &self.home, &resource)
     }
 
     async fn is_not_ready(&self, word: &str) -> Result<()> {
@@ -407,26 +407,22 @@ impl<'t> Installed<'t> {
 
     async fn found(&self) -> Result<Option<String>> {
         let mut client = self.etcd.client().await?;
-        let found = client.get(&*self.place, None).await?;
+        let found = client.get(&*self.home, None).await?;
         let found = found.kvs().first();
         Ok(found.map(|kv| String::from_utf8_lossy(kv.value()).into_owned()))
     }
 
     async fn at_the_key(&self, there: bool) -> Result<()> {
-        eventually(
-            &format!("{}: there={there}", self.place),
-            SOON,
-            async || {
-                let found = self.found().await?;
-                ensure!(found.is_some() == there, "{found:?}");
-                Ok(())
-            },
-        )
+        eventually(&format!("{}: there={there}", self.home), SOON, async || {
+            let found = self.found().await?;
+            ensure!(found.is_some() == there, "{found:?}");
+            Ok(())
+        })
         .await
     }
 
     async fn state(&self, plane: &ControlPlane, state: &str) -> Result<()> {
-        eventually(&format!("{} to be {state}", self.place), SOON, async || {
+        eventually(&format!("{} to be {state}", self.home), SOON, async || {
             let one = self.directives(plane).get("one").await?;
             let is = &one.data["status"]["state"];
             ensure!(is == state, "it is {is}");

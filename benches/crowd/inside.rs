@@ -91,8 +91,8 @@ async fn watches(many: usize, endpoints: &[String]) -> Result<()> {
         let (note, connected) = (note.clone(), Arc::clone(&connected));
         tokio::spawn(async move {
             while let Ok(Some(message)) = stream.message().await {
-                let last = message.events().iter().filter_map(etcd_client::Event::kv);
-                if let Some(kv) = last.last() {
+                let mut newest_first = message.events().iter().rev();
+                if let Some(kv) = newest_first.find_map(etcd_client::Event::kv) {
                     let _ = note.send((kv.mod_revision(), SystemClock.unix_nanos()));
                 }
             }

@@ -288,7 +288,6 @@ impl Operator {
         // Dropped, and so stopped, with the term: who does not lead does not report.
         let mut beside = JoinSet::new();
         let (reports, roll) = self.report_beside(term, &mut beside);
-        self.rolls.send_replace(Some(Arc::clone(&roll)));
         let mut ledger = applied::found(publisher.state(), self.clock.now());
 
         let announcer = Announcer::new(self.writes.clone(), &owner.release, &self.instance);
@@ -377,6 +376,7 @@ impl Operator {
     ) -> (channel::Sender<Option<Arc<Report>>>, Arc<Roll>) {
         let (writes, told) = (self.writes.clone(), Arc::clone(&self.told_writer));
         let roll = Arc::new(Roll::default());
+        self.rolls.send_replace(Some(Arc::clone(&roll)));
         let reporter = Reporter::new(writes, told, &self.instance, Arc::clone(&self.clock))
             .with_roll(Arc::clone(&roll));
         self.metrics.follow_reports(reporter.tally());

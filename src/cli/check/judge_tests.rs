@@ -69,6 +69,7 @@ fn a_sound_system_has_no_line_that_is_not_good() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table, a row a thing that breaks")]
 fn each_thing_that_breaks_has_a_line_of_its_own_and_a_hint() {
     use Verdict::{Bad, Doubtful};
     let mut pruning = serde_json::to_value(DiagnosticsDirective::crd()).unwrap();

@@ -18,7 +18,7 @@ use crate::operator::publish::keys::KeyStore;
 /// How many records one answer holds: 1 MiB at most.
 const PAGE: i64 = 1_000;
 /// How long a watch is believed before the records are listed again, at least; and as long again at most.
-const RELIST: Duration = Duration::from_secs(60);
+const RELIST: Duration = Duration::from_mins(1);
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// How often it is looked whether the fleet has outgrown its window.
 const LOOK: Duration = Duration::from_secs(1);

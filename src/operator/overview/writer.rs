@@ -151,6 +151,7 @@ impl Overview {
                 _ = self.seen.changed() => {}
                 _ = self.roll.changed() => {}
                 () = turned(turns.as_mut()) => {}
+                () = servers.outdated() => continue,
                 () = sleep(LOOK_AGAIN) => continue,
             }
             let spread = roll.map_or(Duration::ZERO, |roll| {

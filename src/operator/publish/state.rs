@@ -35,7 +35,7 @@ impl std::fmt::Debug for Stored {
             .field("mod_revision", &self.mod_revision)
             .field("lease", &self.lease)
             .field("bytes", &self.value.len())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

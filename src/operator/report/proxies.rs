@@ -51,14 +51,14 @@ impl Word {
     #[must_use]
     pub fn of(opinion: Opinion, view: Option<&FleetView>, present: Option<&str>) -> Self {
         let (status, reason) = condition(opinion.said);
-        let names = view.filter(|_| status == FALSE || opinion.said == Said::Unreadable);
-        let names = names.filter(|_| present != Some(reason));
+        let told = view.filter(|_| status == FALSE || opinion.said == Said::Unreadable);
+        let told = told.filter(|_| present != Some(reason));
         let wanted = match opinion.said {
             Said::Rejecting => Standing::Rejecting,
             Said::Unreadable => Standing::Unknown,
             _ => Standing::Lagging,
         };
-        let worst = names.map(|view| view.worst(opinion.target, WORST));
+        let worst = told.map(|view| view.worst(opinion.target, WORST));
         let worst = worst.into_iter().flatten();
         let named = worst.filter(|proxy| proxy.standing(opinion.target) == wanted);
         let named = named.take(NAMED).map(|proxy| {

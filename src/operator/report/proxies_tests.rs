@@ -13,7 +13,7 @@ const IN_SYNC: Option<Outcome> = Some(Outcome::InSync {
     publication: None,
 });
 
-fn with(status: Value, generation: i64) -> Resource {
+fn with(status: &Value, generation: i64) -> Resource {
     let spec = json!({"match": [{"key": "tenant", "value": "t"}], "level": "Shape", "samplePerMille": 5, "ttl": "1h"});
     Resource {
         id: Id {
@@ -25,7 +25,7 @@ fn with(status: Value, generation: i64) -> Resource {
         resource_version: "1".into(),
         created_secs: 0,
         directive: resource::parse("ns", "a", 0, &spec),
-        status: Shown::from(&status),
+        status: Shown::from(status),
     }
 }
 
@@ -75,11 +75,11 @@ fn applied_is(status: &DiagnosticsDirectiveStatus) -> Option<(&str, &str)> {
 
 #[test]
 fn counts_are_as_of_the_change_and_cost_no_write_after_it() {
-    let fresh = with(Value::Null, 1);
+    let fresh = with(&Value::Null, 1);
     let first = status(&fresh, &ACTIVE, Some(&word(Said::Lagging, 3, &["p4"])));
     assert_eq!(applied_is(&first), Some((FALSE, "ProxiesLagging")));
     assert_eq!(first.applied.as_deref(), Some("3/4"));
-    let shown = with(json_of(&first), 1);
+    let shown = with(&json_of(&first), 1);
     for (applied, named) in [(2, &["p3", "p4"][..]), (3, &[]), (1, &["p1"])] {
         let later = status(&shown, &ACTIVE, Some(&word(Said::Lagging, applied, named)));
         assert!(says_the_same(&shown.status.value(), &later), "{later:?}");
@@ -91,7 +91,7 @@ fn counts_are_as_of_the_change_and_cost_no_write_after_it() {
 
 #[test]
 fn the_worst_are_named_and_the_others_counted() {
-    let fresh = with(Value::Null, 1);
+    let fresh = with(&Value::Null, 1);
     let told = status(&fresh, &ACTIVE, Some(&word(Said::Lagging, 1, &["p4"])));
     let message = &of_type(&told, "Applied").unwrap().message;
     assert!(
@@ -102,7 +102,7 @@ fn the_worst_are_named_and_the_others_counted() {
 
 #[test]
 fn a_refusal_by_a_proxy_is_not_ready_and_one_that_is_behind_is() {
-    let fresh = with(Value::Null, 1);
+    let fresh = with(&Value::Null, 1);
     for (said, ready) in [
         (Said::Rejecting, (FALSE, "ProxiesRejecting")),
         (Said::Lagging, (TRUE, "Published")),
@@ -121,9 +121,9 @@ fn a_refusal_by_a_proxy_is_not_ready_and_one_that_is_behind_is() {
 
 #[test]
 fn a_leader_that_did_not_see_the_publication_takes_nothing_back() {
-    let fresh = with(Value::Null, 1);
+    let fresh = with(&Value::Null, 1);
     let done = status(&fresh, &ACTIVE, Some(&word(Said::Applied, 4, &[])));
-    let shown = with(json_of(&done), 1);
+    let shown = with(&json_of(&done), 1);
     for said in [
         Said::AsBefore,
         Said::Nobody,
@@ -141,7 +141,7 @@ fn a_leader_that_did_not_see_the_publication_takes_nothing_back() {
         &status(&shown, &ACTIVE, None)
     ));
     // It speaks of an earlier generation: what was put into the document since, nobody has seen applied.
-    let edited = with(json_of(&done), 2);
+    let edited = with(&json_of(&done), 2);
     let mut word = word(Said::Nobody, 0, &[]);
     (word.opinion.changed, word.opinion.certain) = (false, false);
     let later = status(&edited, &ACTIVE, Some(&word));
@@ -150,12 +150,12 @@ fn a_leader_that_did_not_see_the_publication_takes_nothing_back() {
 
 #[test]
 fn a_leader_that_did_not_see_the_publication_ends_what_waits() {
-    let fresh = with(Value::Null, 1);
+    let fresh = with(&Value::Null, 1);
     for before in [Said::Pending, Said::Lagging, Said::Rejecting] {
         let shown = status(&fresh, &ACTIVE, Some(&word(before, 3, &["p4"])));
         let mut nobody = word(Said::Nobody, 0, &[]);
         (nobody.opinion.changed, nobody.opinion.certain) = (false, false);
-        let later = status(&with(json_of(&shown), 1), &ACTIVE, Some(&nobody));
+        let later = status(&with(&json_of(&shown), 1), &ACTIVE, Some(&nobody));
         let expected = Some((UNKNOWN, "NoProxiesReporting"));
         assert_eq!(applied_is(&later), expected, "{before:?}");
     }
@@ -166,11 +166,11 @@ fn what_was_never_in_the_document_has_nothing_to_be_applied() {
     let suspended = Verdict::Suspended { end_secs: 3_600 };
     let mut word = word(Said::Applied, 4, &[]);
     (word.opinion.changed, word.opinion.certain) = (false, false);
-    let fresh = status(&with(Value::Null, 1), &suspended, Some(&word));
+    let fresh = status(&with(&Value::Null, 1), &suspended, Some(&word));
     assert_eq!(applied_is(&fresh), None);
     // Taken out by a leader that did not come to say so.
-    let on = status(&with(Value::Null, 1), &ACTIVE, Some(&word));
-    let off = status(&with(json_of(&on), 2), &suspended, Some(&word));
+    let on = status(&with(&Value::Null, 1), &ACTIVE, Some(&word));
+    let off = status(&with(&json_of(&on), 2), &suspended, Some(&word));
     assert_eq!(
         of_type(&off, "Applied").unwrap().observed_generation,
         Some(2)
@@ -179,9 +179,9 @@ fn what_was_never_in_the_document_has_nothing_to_be_applied() {
 
 #[test]
 fn an_end_leaves_what_was_said_and_a_refused_resource_says_nothing() {
-    let fresh = with(Value::Null, 1);
+    let fresh = with(&Value::Null, 1);
     let done = status(&fresh, &ACTIVE, Some(&word(Said::Applied, 4, &[])));
-    let shown = with(json_of(&done), 1);
+    let shown = with(&json_of(&done), 1);
     let over = status(&shown, &Verdict::Expired { end_secs: 50 }, None);
     assert_eq!(applied_is(&over), Some((TRUE, "Applied")));
     assert_eq!(over.applied.as_deref(), Some("4/4"));
@@ -195,9 +195,9 @@ fn an_end_leaves_what_was_said_and_a_refused_resource_says_nothing() {
 
 #[test]
 fn an_edit_is_applied_anew() {
-    let fresh = with(Value::Null, 1);
+    let fresh = with(&Value::Null, 1);
     let done = status(&fresh, &ACTIVE, Some(&word(Said::Applied, 4, &[])));
-    let edited = with(json_of(&done), 2);
+    let edited = with(&json_of(&done), 2);
     let pending = status(&edited, &ACTIVE, Some(&word(Said::Pending, 0, &[])));
     assert_eq!(applied_is(&pending), Some((UNKNOWN, "Pending")));
     assert_eq!(
@@ -208,7 +208,7 @@ fn an_edit_is_applied_anew() {
 
 #[test]
 fn an_event_says_once_that_all_have_it() {
-    let fresh = with(Value::Null, 1);
+    let fresh = with(&Value::Null, 1);
     let pending = status(&fresh, &ACTIVE, Some(&word(Said::Pending, 0, &[])));
     let reasons = |resource: &Resource, said, again| -> Vec<_> {
         let desired = status(resource, &ACTIVE, Some(&word(said, 4, &[])));
@@ -216,9 +216,9 @@ fn an_event_says_once_that_all_have_it() {
         events.into_iter().map(|event| event.reason).collect()
     };
     assert_eq!(reasons(&fresh, Said::Pending, false), ["Published"]);
-    let shown = with(json_of(&pending), 1);
+    let shown = with(&json_of(&pending), 1);
     assert_eq!(reasons(&shown, Said::Applied, false), ["Applied"]);
     assert!(reasons(&shown, Said::Applied, true).is_empty());
     let done = status(&shown, &ACTIVE, Some(&word(Said::Applied, 4, &[])));
-    assert!(reasons(&with(json_of(&done), 1), Said::Applied, false).is_empty());
+    assert!(reasons(&with(&json_of(&done), 1), Said::Applied, false).is_empty());
 }

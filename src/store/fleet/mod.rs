@@ -262,7 +262,7 @@ impl Reporter {
                 "another process says how fresh it is under this name; give each instance a name of its own"
             ),
             ReportingState::Failing => {
-                debug!(key, reason, "cannot say how fresh it is; tries again")
+                debug!(key, reason, "cannot say how fresh it is; tries again");
             }
         }
     }

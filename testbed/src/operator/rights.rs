@@ -98,11 +98,11 @@ pub(super) async fn hold(
     plane: &ControlPlane,
     manifests: &[Value],
     namespace: &str,
-    user: &str,
+    account: &str,
 ) -> Result<()> {
     let reviews: Api<SubjectAccessReview> = Api::all(plane.client());
     for (binding, rule) in bound_to_accounts(manifests) {
-        let place = (binding["kind"] == "RoleBinding").then(|| {
+        let home = (binding["kind"] == "RoleBinding").then(|| {
             let own = binding.pointer("/metadata/namespace");
             own.and_then(Value::as_str).unwrap_or(namespace).to_owned()
         });
@@ -113,11 +113,11 @@ pub(super) async fn hold(
             };
             let asked = SubjectAccessReview {
                 spec: SubjectAccessReviewSpec {
-                    user: Some(user.to_owned()),
+                    user: Some(account.to_owned()),
                     resource_attributes: Some(ResourceAttributes {
                         group: Some(right.group.clone()),
                         name: texts(&rule["resourceNames"]).next().map(str::to_owned),
-                        namespace: place.clone(),
+                        namespace: home.clone(),
                         resource: Some(resource),
                         subresource: part,
                         verb: Some(right.verb.clone()),
@@ -130,7 +130,7 @@ pub(super) async fn hold(
             eventually(&format!("the right to {right}"), HOLDS_WITHIN, async || {
                 let told = reviews.create(&PostParams::default(), &asked).await?;
                 if !told.status.is_some_and(|status| status.allowed) {
-                    bail!("{user} may not");
+                    bail!("{account} may not");
                 }
                 Ok(())
             })
