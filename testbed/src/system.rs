@@ -122,7 +122,10 @@ impl System {
         }
 
         let proxy = |name| {
-            let options = ProxyOptions::new(&options.proxy, etcd.endpoints()).name(name);
+            let options = ProxyOptions::new(&options.proxy, etcd.endpoints())
+                .name(name)
+                .arg("--instance")
+                .arg(name);
             timed(Proxy::start(options))
         };
         let (one, two, three) =
