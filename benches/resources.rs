@@ -20,7 +20,7 @@ use futures::{StreamExt, TryStreamExt};
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, PostParams};
 use osproxy_directives::resource::DiagnosticsDirective;
 use serde_json::{Value, json};
-use testbed::{ControlPlane, Etcd, EtcdOptions, Operator, OperatorOptions};
+use testbed::{ControlPlane, Etcd, EtcdOptions, Operator, OperatorOptions, eventually};
 use tokio::sync::watch;
 
 mod goals;
@@ -33,6 +33,11 @@ const KEY: &str = "osproxy/directives";
 /// As many requests at a time as keep the API server busy.
 const AT_ONCE: usize = 32;
 const QUIET: Duration = Duration::from_mins(1);
+
+/// How many resources the operator asks for at a time.
+const PAGE: usize = 500;
+/// Longer than the operator waits before it lists without a reason.
+const LISTS_AGAIN: Duration = Duration::from_secs(400);
 
 fn main() -> Result<()> {
     tokio::runtime::Runtime::new()?.block_on(measure())
@@ -129,9 +134,19 @@ impl Bench {
     /// The most that the operator needs for it: a list of everything beside what it knows.
     async fn relist(&self, plane: &ControlPlane, goals: &mut Goals) -> Result<()> {
         let before = mib(self.pid()?, "VmHWM")?;
+        let pages = lists(plane)?;
+        plane.api_server().kill()?;
         plane.restart_api_server().await?;
-        // The operator lists anew within 6 minutes by itself, whatever the watch says.
-        tokio::time::sleep(Duration::from_secs(370)).await;
+        // The operator lists anew when its watch broke, and within 6 minutes by itself, whatever the watch says.
+        eventually("a list of everything", LISTS_AGAIN, async || {
+            let now = lists(plane)?;
+            let expected = pages + self.many.div_ceil(PAGE);
+            ensure!(now >= expected, "{now} pages listed, and {pages} before");
+            Ok(())
+        })
+        .await?;
+        // What was listed replaces what was known, which is the moment at which both are there.
+        tokio::time::sleep(Duration::from_secs(5)).await;
         let after = mib(self.pid()?, "VmHWM")?;
         let now = mib(self.pid()?, "VmRSS")?;
         println!(
@@ -300,6 +315,15 @@ impl Bench {
 }
 
 /// Writes are bounded by time and by bytes, however many resources they are about: ten a second, and a mebibyte a second.
+/// How many pages of resources anybody but us was sent.
+fn lists(plane: &ControlPlane) -> Result<usize> {
+    let all = plane.audited("")?;
+    let lists = all
+        .iter()
+        .filter(|audited| audited.verb == "list" && audited.resource == "diagnosticsdirectives");
+    Ok(lists.count())
+}
+
 fn within_pace(what: &str, writes: &Document, time: Duration, goals: &mut Goals) {
     const MIB: f64 = 1_048_576.0;
     let seconds = time.as_secs_f64();
