@@ -1,8 +1,8 @@
 //! The command line: one file a command.
 //!
-//! What speaks to the API server alone takes kubectl's own flags ([`kube`]); what speaks to etcd takes `--etcd-endpoints` ([`etcd`]). Data
-//! goes to standard output, progress and errors to standard error, and [`exit`] says how a command ends. What is shown is a function of
-//! the objects and the time, in pure files ([`standing`], `status/view`); the rest fetches and prints.
+//! What speaks to the API server alone takes kubectl's own flags (`kube`); what speaks to etcd takes `--etcd-endpoints` (`etcd`). Data
+//! goes to standard output, progress and errors to standard error, and `exit` says how a command ends. What is shown is a function of
+//! the objects and the time, in pure files (`standing`, `status/view`); the rest fetches and prints.
 
 mod adopt;
 mod check;

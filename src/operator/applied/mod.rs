@@ -1,8 +1,8 @@
 //! Beside step four: which proxies have what was published.
 //!
 //! * [`follow`] keeps the roll of the proxies that report, and announces over how long they spread their records.
-//! * [`ledger`] notes since which publication each directive stands as it does; pure.
-//! * [`judge`] says what that comes to for each directive, and when to look again; pure.
+//! * `ledger` notes since which publication each directive stands as it does; pure.
+//! * `judge` says what that comes to for each directive, and when to look again; pure.
 //!
 //! Nothing here is a gate: a document is published whatever the proxies say, and a status is written where the answer changes.
 
