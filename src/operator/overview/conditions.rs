@@ -6,6 +6,7 @@ use crate::fleet::Counts;
 use crate::operator::observe::Definition;
 use crate::operator::publish::owner::Owner;
 use crate::operator::publish::{KeyState, Outcome};
+use crate::operator::report::held_message;
 
 /// The least patch level that is advised of each minor version of etcd; `docs/promises.md` says why.
 const ADVISED: [(u64, u64, u64); 3] = [(3, 5, 33), (3, 6, 14), (3, 7, 1)];
@@ -88,11 +89,7 @@ fn key_in_sync(facts: &Facts<'_>) -> Answer {
         Outcome::InSync { .. } => {
             Answer::new(TRUE, "InSync", "The key says what the directives say")
         }
-        Outcome::Held(held) => Answer::new(
-            FALSE,
-            held.condition_reason(),
-            held_message(held.condition_reason()),
-        ),
+        Outcome::Held(held) => Answer::new(FALSE, held.condition_reason(), held_message(held)),
     }
 }
 
@@ -111,27 +108,6 @@ fn nobody_compares(state: &KeyState, release: &str) -> Answer {
             "It cannot be read who owns the key. Take it over with `osproxy-directives adopt`",
         ),
         _ => Answer::new(UNKNOWN, "Pending", "Not compared yet"),
-    }
-}
-
-fn held_message(reason: &str) -> &'static str {
-    match reason {
-        "Paused" => {
-            "A person paused the publishing with the key `<directives key>/paused`. Delete that key to go on"
-        }
-        "ForeignValue" => {
-            "The key holds a document that this release did not write. Look at it with `osproxy-directives import`, then take \
-             the key over with `osproxy-directives adopt`"
-        }
-        "NoSpace" => {
-            "etcd's storage is full and refuses the document. Compact and defragment etcd, then disarm its alarm"
-        }
-        "DocumentFull" => {
-            "etcd refuses the document as too large. Delete or suspend directives, or raise etcd's --max-request-bytes"
-        }
-        _ => {
-            "The document could not be written. The operator keeps trying; proxies keep what they have until it ends"
-        }
     }
 }
 

@@ -13,6 +13,7 @@ mod writer;
 
 pub use announce::{Announcer, Notice, Told};
 pub use proxies::Word;
+pub(super) use status::held_message;
 pub use status::{Transition, desired_status, rfc3339, says_the_same, transitions};
 use writer::FIELD_MANAGER;
 pub use writer::{Report, ReportTally, Reporter};

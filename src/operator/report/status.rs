@@ -310,7 +310,8 @@ fn state(verdict: &Verdict, published: bool) -> State {
     }
 }
 
-fn held_message(held: Held) -> String {
+/// Why the key does not say what the plan says, for people, and what to do.
+pub(in crate::operator) fn held_message(held: Held) -> String {
     match held {
         Held::TooLarge => "etcd refuses the document as too large. Delete or suspend directives, lower the operator's --max-document-bytes below \
              etcd's --max-request-bytes, or raise that; proxies keep what they have until it ends"
