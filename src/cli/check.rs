@@ -6,7 +6,7 @@ mod line;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
     SubjectAccessReviewSpec,
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::exit::{self, Failure};
 use super::kube::{Cluster, KubeArguments, block_on};
-use super::terminal::{Look, Tone, plain, wrap};
+use super::terminal::{Format, Look, Tone, plain, wrap};
 use crate::operator::observe::{Projected, project};
 use crate::resource::{DiagnosticsDirective, DiagnosticsFleet};
 use judge::Evidence;
@@ -41,14 +41,6 @@ pub(super) struct Arguments {
     /// How to print it.
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    /// For people.
-    Text,
-    /// For machines.
-    Json,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {

@@ -4,14 +4,14 @@ mod view;
 
 use std::io::{self, Write as _};
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use etcd_client::GetOptions;
 
 use super::check::{Found, fleets};
 use super::etcd::EtcdAccess;
 use super::exit::{self, Failure};
 use super::kube::{KubeArguments, block_on};
-use super::terminal::Look;
+use super::terminal::{Format, Look};
 use crate::etcd::{Fault, within};
 use crate::fleet::{FleetView, Target};
 use crate::operator::publish::keys::KeyStore;
@@ -42,14 +42,6 @@ pub(super) struct Arguments {
     /// How to print it.
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    /// For people.
-    Text,
-    /// For machines.
-    Json,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {

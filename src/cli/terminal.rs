@@ -3,6 +3,17 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
 
+use clap::ValueEnum;
+
+/// Who reads what a command prints.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Format {
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
 /// How to write to standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Look {
