@@ -8,6 +8,8 @@
 
 #[path = "on_call/rights.rs"]
 mod rights;
+#[path = "cli/shell.rs"]
+mod shell;
 mod support;
 #[path = "on_call/thousand.rs"]
 mod thousand;
@@ -22,6 +24,7 @@ use osproxy_core::{Clock, SystemClock};
 use osproxy_directives::EtcdDirectiveStore;
 use osproxy_directives::fleet::{Record, Refused};
 use serde_json::Value;
+use shell::Shell;
 use support::{KEY, Line, SOON, Stopwatch, condition, directive, options, seen, traces};
 use testbed::gateway::{Asked, Gateway};
 use testbed::{ControlPlane, Etcd, EtcdOptions, Operator, Proxy, ProxyOptions, eventually};
@@ -178,6 +181,43 @@ impl Double {
     }
 }
 
+/// The places where somebody looks beside the condition, each with what it says: two commands, the fleet's glance and its column.
+async fn places(line: &Line, shell: &Shell) -> Result<Vec<(&'static str, String)>> {
+    let endpoints = format!("--etcd-endpoints={}", line.etcd.endpoint_list());
+    let glance = ["get", "diagfleet", "-A", "-o", "json"];
+    let glance: Value = serde_json::from_str(&line.plane.kubectl(&glance).await?.success()?)?;
+    let glance = &glance["items"][0]["status"];
+    let current = glance["conditions"].as_array().into_iter().flatten();
+    let current: Vec<&Value> = current
+        .filter(|condition| condition["type"] == "ProxiesCurrent")
+        .collect();
+    Ok(vec![
+        ("status", shell.run(&["status"]).await?.out),
+        ("proxies", shell.run(&["proxies"]).await?.out),
+        ("proxies, by etcd", shell.run(&["proxies", &endpoints]).await?.out),
+        ("diagfleet's worst", glance["worst"].to_string()),
+        ("diagfleet's condition", serde_json::to_string(&current)?),
+    ])
+}
+
+async fn named_everywhere(line: &Line, shell: &Shell, instance: &str) -> Result<()> {
+    for (place, says) in places(line, shell).await? {
+        ensure!(says.contains(instance), "{place} does not name it: {says}");
+    }
+    let args = ["get", "diagfleet", "-A"];
+    let row = line.plane.kubectl(&args).await?.success()?;
+    ensure!(row.contains("2/3"), "the column does not count it: {row}");
+    Ok(())
+}
+
+async fn named_nowhere(line: &Line, shell: &Shell, instance: &str) -> Result<()> {
+    for (place, says) in places(line, shell).await? {
+        // With etcd's own records every proxy is named, and this one has none any more.
+        ensure!(!says.contains(instance), "{place} still names it: {says}");
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn each_proxy_has_its_word_and_none_holds_a_directive_up() -> Result<()> {
     let mut stage = Stage::start().await?;
@@ -286,6 +326,13 @@ async fn each_proxy_has_its_word_and_none_holds_a_directive_up() -> Result<()> {
         metrics.contains(r#"osproxy_directives_proxies{state="lagging"} 1"#),
         "{metrics}"
     );
+    let shell = Shell::new(stage.line.plane.kubeconfig())?;
+    eventually("every place to name it", NAMED, async || {
+        named_everywhere(&stage.line, &shell, "proxy-3").await
+    })
+    .await?;
+    let took = "a frozen proxy, until status, proxies and diagfleet name it too";
+    seen("A3", took, NAMED, &frozen)?;
     stage.proxy.process().kill()?;
     let killed = Stopwatch::start();
     let status = stage.applied("d", "True/Applied", FORGOTTEN).await?;
@@ -296,6 +343,12 @@ async fn each_proxy_has_its_word_and_none_holds_a_directive_up() -> Result<()> {
         &killed,
     )?;
     ensure!(status["applied"] == "2/2", "{status}");
+    eventually("every place to forget it", FORGOTTEN, async || {
+        named_nowhere(&stage.line, &shell, "proxy-3").await
+    })
+    .await?;
+    let took = "a dead proxy, until status, proxies and diagfleet forget it too";
+    seen("A4", took, FORGOTTEN, &killed)?;
     for name in ["a", "b", "c", "d"] {
         let written = stage.statuses(name);
         ensure!(written <= STATUSES, "{written} statuses of {name}");
