@@ -87,11 +87,13 @@ skew: servers old-servers ## Run every test on the newest Kubernetes, too (ONLY=
 bench: servers instructions ## Measure, beside the reference
 	cargo bench --bench store
 	cargo bench --bench apply
+	REPORTING=1000 cargo bench --bench reporting
 	cargo test --test on_call -- --ignored --nocapture a_thousand
 
 .PHONY: scale
-scale: servers ## Ten thousand stores on a cluster of three that loses a member; ten thousand resources
+scale: servers ## Ten thousand stores on a cluster of three that loses a member; as many that report; as many resources
 	cargo bench --bench fleet
+	cargo bench --bench reporting
 	cargo bench --bench resources
 
 .PHONY: static

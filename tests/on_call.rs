@@ -194,7 +194,10 @@ async fn places(line: &Line, shell: &Shell) -> Result<Vec<(&'static str, String)
     Ok(vec![
         ("status", shell.run(&["status"]).await?.out),
         ("proxies", shell.run(&["proxies"]).await?.out),
-        ("proxies, by etcd", shell.run(&["proxies", &endpoints]).await?.out),
+        (
+            "proxies, by etcd",
+            shell.run(&["proxies", &endpoints]).await?.out,
+        ),
         ("diagfleet's worst", glance["worst"].to_string()),
         ("diagfleet's condition", serde_json::to_string(&current)?),
     ])

@@ -15,6 +15,8 @@ use tokio::sync::mpsc;
 
 /// Stores, by the public builder, as a proxy has one.
 pub(crate) const STORES: &str = "stores";
+/// The same with a name, so that each says in etcd what it has.
+pub(crate) const REPORTING: &str = "reporting";
 /// Plain watches of etcd's client over the same kind of connection: what no reader can do without.
 pub(crate) const WATCHES: &str = "watches";
 
@@ -36,7 +38,12 @@ pub(crate) fn run(args: &[String]) -> Option<Result<()>> {
         .enable_all()
         .build();
     let run = |runtime: tokio::runtime::Runtime| match kind.as_str() {
-        STORES => Some(runtime.block_on(stores(many, &endpoints))),
+        STORES => Some(runtime.block_on(stores(many, &endpoints, None))),
+        REPORTING => {
+            // As with pods: whoever comes back has another name.
+            let names = format!("store-{}", std::process::id());
+            Some(runtime.block_on(stores(many, &endpoints, Some(&names))))
+        }
         WATCHES => Some(runtime.block_on(watches(many, &endpoints))),
         _ => None,
     };
@@ -46,10 +53,18 @@ pub(crate) fn run(args: &[String]) -> Option<Result<()>> {
     }
 }
 
-async fn stores(many: usize, endpoints: &[String]) -> Result<()> {
+async fn stores(many: usize, endpoints: &[String], names: Option<&str>) -> Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let store = |n| {
+        let clock = Arc::clone(&clock);
+        let builder = EtcdDirectiveStore::builder(endpoints, super::super::KEY, clock);
+        match names {
+            Some(names) => builder.instance(format!("{names}-{n}")).build(),
+            None => builder.build(),
+        }
+    };
     let stores: Vec<EtcdDirectiveStore> = futures::stream::iter(0..many)
-        .map(|_| EtcdDirectiveStore::connect(endpoints, super::super::KEY, Arc::clone(&clock)))
+        .map(store)
         .buffer_unordered(AT_ONCE)
         .try_collect()
         .await?;

@@ -2,6 +2,11 @@
 //!
 //! Each reader tells when it has taken which revision, so every figure is of all readers, not of a sample.
 
+#![allow(
+    dead_code,
+    reason = "shared by measurements that each use a part of it"
+)]
+
 use std::collections::HashMap;
 use std::process::Stdio;
 use std::time::Duration;
@@ -30,6 +35,10 @@ enum Told {
 /// The processes.
 pub(crate) struct Crowd {
     processes: Vec<Child>,
+    kind: String,
+    many: usize,
+    endpoints: String,
+    tell: mpsc::UnboundedSender<Vec<Told>>,
     told: mpsc::UnboundedReceiver<Vec<Told>>,
     connected: HashMap<usize, usize>,
     has: HashMap<i64, Vec<u64>>,
@@ -50,35 +59,57 @@ impl Crowd {
         let (tell, told) = mpsc::unbounded_channel();
         let mut crowd = Self {
             processes: Vec::new(),
+            kind: kind.to_owned(),
+            many,
+            endpoints: etcd.endpoint_list(),
+            tell,
             told,
             connected: HashMap::new(),
             has: HashMap::new(),
         };
         for process in 0..processes {
-            let readers = many / processes + usize::from(process < many % processes);
-            // Also raises the soft limit.
-            let mut child = Command::new("sh")
-                .args(["-c", r#"ulimit -n "$(ulimit -Hn)" && exec "$0" "$@""#])
-                .arg(std::env::current_exe()?)
-                .args([kind, &readers.to_string(), &etcd.endpoint_list()])
-                .stdout(Stdio::piped())
-                .kill_on_drop(true)
-                .spawn()?;
-            let mut lines = BufReader::new(child.stdout.take().context("its output")?).lines();
-            let tell = tell.clone();
-            tokio::spawn(async move {
-                // What one process tells at a time ends with how many of its readers are connected.
-                let mut batch = Vec::new();
-                while let Ok(Some(line)) = lines.next_line().await {
-                    batch.extend(parse(process, &line));
-                    if matches!(batch.last(), Some(Told::Connected { .. })) {
-                        let _ = tell.send(std::mem::take(&mut batch));
-                    }
-                }
-            });
+            let child = crowd.spawn(process, processes)?;
             crowd.processes.push(child);
         }
         Ok(crowd)
+    }
+
+    /// Kills one of the processes without a word, and starts it again.
+    pub(crate) async fn restart(&mut self, process: usize) -> Result<()> {
+        self.processes[process].kill().await?;
+        // What it had told before is no word of the one that comes now.
+        while let Ok(told) = self.told.try_recv() {
+            for told in told {
+                self.take(&told);
+            }
+        }
+        self.processes[process] = self.spawn(process, self.processes.len())?;
+        Ok(())
+    }
+
+    fn spawn(&self, process: usize, processes: usize) -> Result<Child> {
+        let readers = self.many / processes + usize::from(process < self.many % processes);
+        // Also raises the soft limit.
+        let mut child = Command::new("sh")
+            .args(["-c", r#"ulimit -n "$(ulimit -Hn)" && exec "$0" "$@""#])
+            .arg(std::env::current_exe()?)
+            .args([&self.kind, &readers.to_string(), &self.endpoints])
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let mut lines = BufReader::new(child.stdout.take().context("its output")?).lines();
+        let tell = self.tell.clone();
+        tokio::spawn(async move {
+            // What one process tells at a time ends with how many of its readers are connected.
+            let mut batch = Vec::new();
+            while let Ok(Some(line)) = lines.next_line().await {
+                batch.extend(parse(process, &line));
+                if matches!(batch.last(), Some(Told::Connected { .. })) {
+                    let _ = tell.send(std::mem::take(&mut batch));
+                }
+            }
+        });
+        Ok(child)
     }
 
     /// How many processes they are.

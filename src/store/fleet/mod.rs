@@ -1,9 +1,10 @@
 //! The proxy's own record: a task beside the reading, on the reading's connection, that nothing depends on.
 //!
-//! `session` decides, `calls` sends. The driver tells it what there is to say and which connection is in use, and neither waits for it nor
-//! hears of it.
+//! `session` decides, by the `moments` of its fleet's windows; `calls` sends. The driver tells it what there is to say and which connection
+//! is in use, and neither waits for it nor hears of it.
 
 mod calls;
+mod moments;
 mod session;
 
 use std::future::{Future, pending};

@@ -5,7 +5,7 @@
 //! * A record is written only where it would say something else than the last one: another revision, or another refusal.
 //! * At most one a window, at a moment of the window that chance has given to this proxy. A session that begins, which
 //!   costs its lease as well, takes two windows. The window is read before each write and never watched: if the fleet has outgrown
-//!   the one that was gone by, the write is put off once into the new one.
+//!   the one that was gone by, the write is put off into the new one, which counts from the news, so that news are a window old at most.
 //! * The session's lease has an id that follows from the key and the instance, so that a second process of the same name finds it
 //!   taken. It needs no right to read any record for that. A lease that nobody refreshes for longer than a live owner would is a dead predecessor's and is
 //!   taken over; one that is refreshed is a namesake's, and then nothing is written.
@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use osproxy_core::Instant;
 
+use super::moments::Moments;
 use crate::document::LeaseReading;
 use crate::etcd::Fault;
 use crate::fleet::{DEFAULT_WINDOW_MS, REFRESH_SECS};
@@ -73,11 +74,10 @@ pub(super) enum Call {
 #[derive(Debug)]
 pub(super) struct Session {
     chance: fastrand::Rng,
-    /// This proxy's moment of each window, as a share of it, counted from `origin`.
-    share: f64,
-    origin: Instant,
-    window: Duration,
+    moments: Moments,
     word: Option<Word>,
+    /// Since when there has been something to say.
+    news_at: Instant,
     writing: Option<Word>,
     written: Option<Word>,
     lease: Lease,
@@ -85,6 +85,8 @@ pub(super) struct Session {
     calling: bool,
     /// How often in a row something had to be tried again.
     tries: u32,
+    /// How often the beginning of this session was put off.
+    put_off: u32,
     state: ReportingState,
     fault: Option<Fault>,
     records: u64,
@@ -127,31 +129,29 @@ const REFRESH: Duration = Duration::from_secs(REFRESH_SECS);
 const LOOK: Duration = Duration::from_secs(30);
 /// Between two tries to get a lease whose time is up.
 const LET_GO: Duration = Duration::from_secs(1);
-/// The least time over which sessions begin: a fleet that starts all at once finds the window of a small one.
-const LEAST_BEGINNING: Duration = Duration::from_secs(5);
 /// Without the right nothing is tried for this long, and up to half as long again.
 const DENIED: Duration = Duration::from_mins(10);
 /// What the back-off starts with, and where it stops growing. Nobody waits for a record.
 const BACK_OFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
-/// A window that grew by no more than an eighth changes no plan.
-const MUCH: u32 = 8;
+/// How often a session's beginning is put off while the fleet outgrows its windows.
+const PUT_OFF: u32 = 4;
 
 impl Session {
     /// A session that has not begun at `now`. What is left to chance comes from `seed` alone.
     pub(super) fn new(seed: u64, now: Instant) -> Self {
         let mut chance = fastrand::Rng::with_seed(seed);
         Self {
-            share: chance.f64(),
+            moments: Moments::new(chance.f64(), now, Duration::from_millis(DEFAULT_WINDOW_MS)),
             chance,
-            origin: now,
-            window: Duration::from_millis(DEFAULT_WINDOW_MS),
             word: None,
+            news_at: now,
             writing: None,
             written: None,
             lease: Lease::None,
             step: Step::Said,
             calling: false,
             tries: 0,
+            put_off: 0,
             state: ReportingState::Starting,
             fault: None,
             records: 0,
@@ -164,7 +164,7 @@ impl Session {
             self.calling = false;
         }
         match happened {
-            Happened::Word(word) => self.heard(word),
+            Happened::Word(word) => self.heard(now, word),
             Happened::Window(answer) => self.window_read(now, answer),
             Happened::Granted(answer) => self.granted(now, answer),
             Happened::Left(answer) => self.left(now, answer),
@@ -207,10 +207,11 @@ impl Session {
         (self.state, self.fault, said, self.records)
     }
 
-    fn heard(&mut self, word: Word) {
+    fn heard(&mut self, now: Instant, word: Word) {
         self.word = Some(word);
         if self.step == Step::Said && self.written != Some(word) {
             self.step = Step::Window;
+            self.news_at = now;
         }
     }
 
@@ -251,13 +252,27 @@ impl Session {
 
     /// Chooses the moment of the next record.
     fn plan(&mut self, now: Instant) {
-        let at = if self.lease == Lease::None {
-            let beginning = (self.window * 2).max(LEAST_BEGINNING);
-            now.saturating_add(beginning.mul_f64(self.chance.f64()))
+        self.step = Step::At(if self.lease == Lease::None {
+            self.moments.beginning(now, self.chance.f64())
         } else {
-            next_moment(now, self.origin, self.window, self.share)
-        };
-        self.step = Step::At(at);
+            self.moments.next(now)
+        });
+    }
+
+    /// Chooses a later moment, in a window that has become longer meanwhile.
+    fn put_off(&mut self, now: Instant) {
+        if self.lease == Lease::None {
+            self.put_off += 1;
+            // Whoever comes while a fleet grows is not passed over for as long as it does.
+            if self.put_off > PUT_OFF {
+                self.step = Step::Go;
+            } else {
+                self.plan(now);
+            }
+            return;
+        }
+        let at = self.moments.since(self.news_at);
+        self.step = if at > now { Step::At(at) } else { Step::Go };
     }
 
     fn window_read(&mut self, now: Instant, answer: Result<Option<u64>, Fault>) {
@@ -265,21 +280,13 @@ impl Session {
             Ok(announced) => announced.unwrap_or(DEFAULT_WINDOW_MS),
             Err(fault) => return self.failed(now, fault),
         };
-        let before = std::mem::replace(&mut self.window, Duration::from_millis(announced));
-        let outgrown = self.window > before + before / MUCH;
+        let outgrown = self.moments.take(Duration::from_millis(announced));
         match self.step {
             Step::Window if answer == Ok(None) => {
-                let wait = LEAST_BEGINNING.mul_f64(0.5 + self.chance.f64() / 2.0);
-                self.step = Step::Unannounced(now.saturating_add(wait));
+                self.step = Step::Unannounced(Moments::unannounced(now, self.chance.f64()));
             }
             Step::Window | Step::Unannounced(_) => self.plan(now),
-            Step::Due(false) if outgrown => {
-                self.plan(now);
-                // Put off once, and not by every growth again.
-                if let Step::At(at) = self.step {
-                    self.step = Step::Rest(at);
-                }
-            }
+            Step::Due(false) if outgrown => self.put_off(now),
             Step::Due(_) => self.step = Step::Go,
             _ => {}
         }
@@ -356,11 +363,13 @@ impl Session {
                 self.written = self.writing.take();
                 self.records += 1;
                 self.tries = 0;
+                self.put_off = 0;
                 self.state = ReportingState::Reporting;
                 self.fault = None;
                 self.step = if self.word == self.written {
                     Step::Said
                 } else {
+                    self.news_at = now;
                     Step::Window
                 };
             }
@@ -417,19 +426,6 @@ impl Session {
         self.tries = self.tries.saturating_add(1);
         bound.mul_f64(self.chance.f64())
     }
-}
-
-/// The first moment after `now` that chance has given: `share` of a window, in each window since `origin`.
-fn next_moment(now: Instant, origin: Instant, window: Duration, share: f64) -> Instant {
-    let window_ns = window.as_nanos().max(1);
-    let passed = now.saturating_duration_since(origin).as_nanos();
-    let moment = window.mul_f64(share).as_nanos();
-    let mut at = passed - passed % window_ns + moment;
-    if at <= passed {
-        at += window_ns;
-    }
-    let at = u64::try_from(at).unwrap_or(u64::MAX);
-    origin.saturating_add(Duration::from_nanos(at))
 }
 
 #[cfg(test)]

@@ -198,18 +198,49 @@ fn a_fleet_spreads_over_its_window_and_its_beginning_over_two() {
 }
 
 #[test]
-fn a_fleet_that_has_outgrown_its_window_puts_its_records_off_once() {
-    let mut bench = Bench::new(3);
-    bench.say(word(1));
-    bench.pass(Duration::from_millis(1));
-    // Announced while this one waited for its moment.
-    bench.window = Ok(Some(30_000));
-    bench.pass(Duration::from_secs(5));
-    bench.window = Ok(Some(60_000));
-    bench.pass(MINUTE);
-    let (at, _) = bench.writes[0];
-    assert!((2_000..=65_000).contains(&at), "{at}");
-    assert_eq!(bench.writes.len(), 1);
+fn a_session_that_begins_while_the_fleet_grows_is_put_off_and_not_for_ever() {
+    for seed in 0..50 {
+        let mut bench = Bench::new(seed);
+        bench.say(word(1));
+        bench.pass(Duration::from_millis(1));
+        // Announced while this one waited for its moment.
+        bench.window = Ok(Some(10_000));
+        let planned = bench.session.wake_at().unwrap();
+        bench.pass(planned.saturating_duration_since(bench.clock.now()) + Duration::from_millis(2));
+        assert!(bench.writes.is_empty(), "{:?}", bench.writes);
+        // It grows on and on.
+        for window in (11..300).map(|tenths| tenths * 1_000) {
+            bench.window = Ok(Some(window));
+            bench.pass(Duration::from_secs(5));
+        }
+        assert_eq!(bench.writes.len(), 1);
+    }
+}
+
+#[test]
+fn a_fleet_that_has_outgrown_its_window_says_what_is_new_within_the_new_one() {
+    const FLEET: u64 = 2_000;
+    let mut delays = vec![0; 4];
+    for seed in 0..FLEET {
+        let mut bench = Bench::new(seed);
+        bench.window = Ok(Some(9_000));
+        bench.say(word(1));
+        bench.pass(MINUTE);
+        bench.window = Ok(Some(20_000));
+        bench.say(word(2));
+        bench.pass(MINUTE);
+        let (at, said) = bench.writes[1];
+        assert_eq!(said, word(2));
+        let delay = at - 60_000;
+        assert!(delay <= 20_010, "{delay}");
+        delays[usize::try_from(delay / 5_000).unwrap().min(3)] += 1;
+        // And from then on at its own moment of the new one.
+        bench.say(word(3));
+        bench.pass(MINUTE);
+        assert!(bench.writes[2].0 - 120_000 <= 20_010);
+    }
+    // Even would be 500. Those whose moment of the new window has passed when they hear of it come together with those whose moment it is.
+    assert!(delays.iter().all(|many| *many <= 800), "{delays:?}");
 }
 
 #[test]
