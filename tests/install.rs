@@ -7,6 +7,8 @@ mod support;
 
 #[path = "store/authority.rs"]
 mod authority;
+#[path = "install/check.rs"]
+mod check;
 #[path = "install/cluster.rs"]
 mod cluster;
 #[path = "install/life.rs"]

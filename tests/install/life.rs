@@ -12,6 +12,7 @@ use osproxy_directives::document::Accepted;
 use serde_json::{Value, json};
 use testbed::eventually;
 
+use super::check;
 use super::cluster::{Cluster, NAMESPACE, RELEASE};
 use super::secure::Secure;
 use super::support::{KEY, SOON, Stopwatch, directive, traces};
@@ -52,6 +53,10 @@ async fn a_release_lives_and_goes_without_losing_a_directive() -> Result<()> {
     }
 
     the_service_is_the_operators(&cluster).await?;
+    eventually("check to find all well", SOON, async || {
+        check::finds_all_well(&cluster).await
+    })
+    .await?;
 
     let reader = Reader::start(store);
     upgrades(&cluster, &mut etcd).await?;

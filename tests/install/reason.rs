@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use testbed::eventually;
 use testbed::ports::Port;
+use testbed::{Etcd, EtcdOptions, eventually};
 
+use super::check;
 use super::cluster::{Cluster, NAMESPACE, RELEASE};
+use super::support::SOON;
 
 /// A person has read that far by then.
 const FOUND_WITHIN: Duration = Duration::from_mins(1);
@@ -42,6 +44,37 @@ async fn a_wrong_endpoint_fails_the_installation_and_its_notes_lead_to_the_reaso
             ensure!(said.contains(word), "no `{word}` in:\n{said}");
         }
         Ok(())
+    })
+    .await?;
+    check_names_it_and_its_repair(&cluster).await
+}
+
+/// `check` sees that no replica is available, its hint shows why, and an upgrade to an endpoint that exists repairs it.
+async fn check_names_it_and_its_repair(cluster: &Cluster) -> Result<()> {
+    let pods = check::line(cluster, "operator-pods").await?;
+    ensure!(
+        pods["result"] == "fail" && pods["text"] == "0 of 2 replicas of the operator are available",
+        "{pods}"
+    );
+    let hint = pods["hint"].as_str().context("no hint")?;
+    let mut said = String::new();
+    for command in hint.split('`').skip(1).step_by(2) {
+        let line = command
+            .strip_prefix("kubectl ")
+            .context("another program")?;
+        said += &cluster.kubectl(line).await?;
+    }
+    for word in ["Cannot see etcd", "ContainersReady   False"] {
+        ensure!(said.contains(word), "no `{word}` in:\n{said}");
+    }
+
+    let etcd = Etcd::start(EtcdOptions::new()).await?;
+    let wait = ["--wait", "--timeout", "60s"];
+    cluster
+        .chart("upgrade", &etcd.endpoint_list(), &wait)
+        .await?;
+    eventually("check to find all well", SOON, async || {
+        check::finds_all_well(cluster).await
     })
     .await
 }

@@ -320,11 +320,16 @@ fn deployment(found: &Found<Vec<Value>>) -> Line {
         count(&first["status"]["availableReplicas"]),
     );
     let text = format!("{available} of {wanted} replicas of the operator are available");
-    let name = |member: &str| first["metadata"][member].as_str().unwrap_or_default();
+    let meta = &first["metadata"];
+    let namespace = meta["namespace"].as_str().unwrap_or_default();
+    // Whoever gave the Deployment another name than the release's still finds its Pods.
+    let release = meta["labels"]["app.kubernetes.io/instance"].as_str();
+    let pods = format!(
+        "-n {namespace} -l app.kubernetes.io/instance={}",
+        release.unwrap_or_default()
+    );
     let hint = format!(
-        "look why: `kubectl describe pods -n {} -l app.kubernetes.io/instance={}`",
-        name("namespace"),
-        name("name")
+        "look why: `kubectl logs {pods} --tail=20`; where nothing has started, `kubectl describe pods {pods}`"
     );
     let verdict = match available {
         0 => Verdict::Bad,
