@@ -5,6 +5,8 @@
 
 mod support;
 
+#[path = "book/acts.rs"]
+mod acts;
 #[path = "store/authority.rs"]
 mod authority;
 #[path = "install/cluster.rs"]
@@ -17,9 +19,3 @@ mod page;
 mod reason;
 #[path = "store/secure.rs"]
 mod secure;
-#[allow(
-    dead_code,
-    reason = "the book's other pages are typed by tests/book.rs"
-)]
-#[path = "book/shell.rs"]
-mod shell;

@@ -11,9 +11,9 @@ use testbed::process::Launch;
 use testbed::scratch::Scratch;
 use testbed::{Etcd, EtcdOptions};
 
+use super::acts::{Act, acts};
 use super::cluster::Cluster;
 use super::secure::Secure;
-use super::shell::{Act, acts};
 use super::support::{KEY, binary};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -41,6 +41,7 @@ async fn the_page_holds_word_for_word() -> Result<()> {
                 continue;
             }
             Act::Type { command, .. } => command,
+            Act::LookUp { .. } => continue,
         };
         match command.split_once('=').map(|(name, _)| name) {
             Some("ETCD") => declared += &["ETCD=", &plain, "\n"].concat(),
