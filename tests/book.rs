@@ -25,6 +25,12 @@ mod answer;
 #[path = "install/cluster.rs"]
 #[allow(dead_code, reason = "the stories of tests/install.rs take more of it")]
 mod cluster;
+#[path = "book/comments.rs"]
+mod comments;
+#[path = "book/conditions.rs"]
+mod conditions;
+#[path = "book/events.rs"]
+mod events;
 #[path = "book/look_up.rs"]
 mod look_up;
 #[path = "book/on_call.rs"]
@@ -64,6 +70,22 @@ fn docs() -> PathBuf {
 fn the_page_about_the_resource_is_what_the_definition_says() -> Result<()> {
     let definition = fs::read_to_string(docs().join("../crds/diagnosticsdirective.yaml"))?;
     is("resource.md", &resource::page(&definition)?)
+}
+
+#[test]
+fn the_page_about_the_fleet_is_what_the_definition_says() -> Result<()> {
+    let definition = fs::read_to_string(docs().join("../crds/diagnosticsfleet.yaml"))?;
+    is("fleet.md", &resource::page(&definition)?)
+}
+
+#[test]
+fn the_page_about_conditions_is_what_the_code_says() -> Result<()> {
+    is("conditions.md", &conditions::page()?)
+}
+
+#[test]
+fn the_page_about_events_is_what_the_code_says() -> Result<()> {
+    is("events.md", &events::page()?)
 }
 
 #[test]
