@@ -31,6 +31,8 @@ mod comments;
 mod conditions;
 #[path = "book/events.rs"]
 mod events;
+#[path = "book/figures.rs"]
+mod figures;
 #[path = "book/look_up.rs"]
 mod look_up;
 #[path = "book/on_call.rs"]
