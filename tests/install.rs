@@ -7,6 +7,9 @@ mod support;
 
 #[path = "book/acts.rs"]
 mod acts;
+#[path = "book/answer.rs"]
+#[allow(dead_code, reason = "the book and the demo take more of it")]
+mod answer;
 #[path = "store/authority.rs"]
 mod authority;
 #[path = "install/cluster.rs"]

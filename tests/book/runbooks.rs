@@ -2,17 +2,19 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use serde_json::Value;
-use testbed::{Etcd, EtcdOptions};
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use testbed::{Etcd, EtcdOptions, eventually};
 
-use crate::cluster::Cluster;
+use crate::cluster::{CHART, Cluster, NAMESPACE, RELEASE};
 use crate::shell::Shell;
 use crate::site::{FOREIGN, event, put};
-use crate::support::{KEY, directive};
+use crate::support::{KEY, SOON, directive};
 
 /// etcd's room, small enough to be filled at once.
 const QUOTA: &str = "--quota-backend-bytes=16777216";
+
+const CRD: &str = "diagnosticsdirectives.osproxy.io";
 
 /// Every page that is typed here.
 pub(crate) fn pages() -> Result<Vec<String>> {
@@ -61,7 +63,15 @@ async fn every_runbook_holds_word_for_word() -> Result<()> {
 
     fill(&etcd).await?;
     types("docs/runbooks/OsproxyDirectivesNoSpace.md").await?;
-    is_well(&cluster, "inc-4711").await?;
+    is_well(&cluster, "with-room-again").await?;
+
+    refused(&cluster, "inc-4711").await?;
+    types("docs/runbooks/OsproxyDirectivesRefused.md").await?;
+
+    outdated(&cluster).await?;
+    event(&cluster, "DefinitionOutdated").await?;
+    types("docs/runbooks/OsproxyDirectivesDefinitionOutdated.md").await?;
+    upgrades(&cluster).await?;
 
     for page in pages()? {
         if left.contains(&page) {
@@ -85,6 +95,60 @@ async fn anothers(etcd: &Etcd) -> Result<String> {
     let mut owner: Value = serde_json::from_slice(owner.value())?;
     owner["release"] = "elsewhere/osproxy-directives".into();
     Ok(owner.to_string())
+}
+
+/// A directive that only the operator refuses, since the policy is off.
+async fn refused(cluster: &Cluster, name: &str) -> Result<()> {
+    cluster
+        .kubectl("delete validatingadmissionpolicybinding --all")
+        .await?;
+    // The API server goes by it for a moment yet.
+    let mut mistyped = directive(name, "1h");
+    mistyped["spec"]["supend"] = true.into();
+    eventually("the policy to be off", SOON, async || {
+        cluster.apply(&mistyped).await
+    })
+    .await?;
+    eventually("the directive to be refused", SOON, async || {
+        let all = cluster.kubectl("get diag -A").await?;
+        ensure!(all.contains("Rejected"), "there is {all}");
+        Ok(())
+    })
+    .await
+}
+
+/// The definition as an older release of the chart would have left it: without a field, and in other words.
+async fn outdated(cluster: &Cluster) -> Result<()> {
+    let present = cluster.kubectl(&format!("get crd {CRD} -o json")).await?;
+    let present: Value = serde_json::from_str(&present)?;
+    let mut spec = present["spec"].clone();
+    let schema = &mut spec["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    schema["description"] = "What the author of a directive wants.".into();
+    let fields = schema["properties"].as_object_mut().context("no fields")?;
+    fields.remove("comment").context("no comment")?;
+    let metadata = &present["metadata"];
+    let older = json!({
+        "apiVersion": present["apiVersion"], "kind": present["kind"], "spec": spec,
+        "metadata": {"name": CRD, "labels": metadata["labels"], "annotations": metadata["annotations"]},
+    });
+    let helm = "apply --server-side --force-conflicts --field-manager=helm -f -";
+    let args: Vec<&str> = helm.split(' ').collect();
+    let older = older.to_string();
+    let applied = cluster.plane.kubectl_with_input(&args, &older).await?;
+    applied.success()?;
+    Ok(())
+}
+
+/// Whether the chart goes on with a definition that a person has applied.
+async fn upgrades(cluster: &Cluster) -> Result<()> {
+    let present = cluster.kubectl(&format!("get crd {CRD} -o yaml")).await?;
+    ensure!(
+        present.contains("helm.sh/resource-policy: keep"),
+        "{present}"
+    );
+    let again = ["upgrade", RELEASE, CHART, "-n", NAMESPACE, "--reuse-values"];
+    cluster.helm(&again).await?;
+    Ok(())
 }
 
 /// Writes one key over and over until etcd is full of what it was.

@@ -178,10 +178,10 @@ fn declares(command: &str) -> Option<&str> {
     (is_name && is_one).then_some(name)
 }
 
-/// Whether it ends in a search, which has a status of its own for having found nothing.
+/// Whether it ends in a search or a comparison, which have a status of their own for nothing, or something, found.
 fn searches(command: &str) -> bool {
     let last = parts(command).pop();
-    last.is_some_and(|last| last.starts_with("grep "))
+    last.is_some_and(|last| last.starts_with("grep ") || last.starts_with("kubectl diff "))
 }
 
 /// Reads a page of the repository.

@@ -91,12 +91,12 @@ impl Notice {
             ),
             Self::DefinitionOutdated { prunes: false } => {
                 "The CRD in the cluster is older than the operator, so less is checked at apply time. Apply the CRD of this \
-                 release: osproxy-directives crd | kubectl apply --server-side -f -"
+                 release: osproxy-directives crd | kubectl apply --server-side --force-conflicts -f -"
                     .to_owned()
             }
             Self::DefinitionOutdated { prunes: true } => {
                 "The CRD in the cluster drops fields that it does not know, so every resource is refused. Apply the CRD of this \
-                 release: osproxy-directives crd | kubectl apply --server-side -f -"
+                 release: osproxy-directives crd | kubectl apply --server-side --force-conflicts -f -"
                     .to_owned()
             }
         }
