@@ -5,6 +5,11 @@
 
 mod support;
 
+#[path = "book/acts.rs"]
+mod acts;
+#[path = "book/answer.rs"]
+#[allow(dead_code, reason = "the book and the demo take more of it")]
+mod answer;
 #[path = "store/authority.rs"]
 mod authority;
 #[path = "install/check.rs"]
@@ -19,9 +24,3 @@ mod page;
 mod reason;
 #[path = "store/secure.rs"]
 mod secure;
-#[allow(
-    dead_code,
-    reason = "the book's other pages are typed by tests/book.rs"
-)]
-#[path = "book/shell.rs"]
-mod shell;

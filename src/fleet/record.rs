@@ -55,7 +55,7 @@ pub struct Refused {
 #[non_exhaustive]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, thiserror::Error)]
 pub enum Unreadable {
-    /// It is larger than [`MAX_RECORD_BYTES`].
+    /// It is larger than 1 KiB.
     #[error("the record is larger than 1 KiB")]
     TooLarge,
     /// It is no JSON object of the form of a [`Record`].
@@ -70,6 +70,14 @@ pub enum Unreadable {
 }
 
 impl Unreadable {
+    /// Every reason.
+    pub const ALL: [Self; 4] = [
+        Self::TooLarge,
+        Self::Form,
+        Self::Bounds,
+        Self::AnotherHistory,
+    ];
+
     /// The stable slug.
     #[must_use]
     pub fn slug(self) -> &'static str {

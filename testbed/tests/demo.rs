@@ -1,4 +1,14 @@
-//! What a person runs: the demo tells the truth, the playground's lines work, and nothing stays.
+//! What a person runs: the demo tells the truth, as README.md shows it, the playground's lines work, and nothing stays.
+
+#[allow(
+    dead_code,
+    reason = "the pages of the book are read and typed by other tests"
+)]
+#[path = "../../tests/book/acts.rs"]
+mod acts;
+#[allow(dead_code, reason = "likewise")]
+#[path = "../../tests/book/answer.rs"]
+mod answer;
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -36,6 +46,18 @@ async fn the_demo_tells_its_story_and_leaves_nothing() -> Result<()> {
     assert_eq!(text.matches("applies it, since then").count(), 6);
     assert_eq!(text.matches("has dropped it, since then").count(), 3);
     assert_eq!(text.matches("stopped applying it, from its end").count(), 3);
+    let readme = include_str!("../../README.md");
+    let shown = acts::blocks(readme).into_iter();
+    let shown: Vec<_> = shown.filter(|block| block.kind == "console,demo").collect();
+    assert!(shown.len() >= 5);
+    for block in shown {
+        let lines: Vec<String> = block.lines.iter().map(ToString::to_string).collect();
+        let block = lines.join("\n");
+        assert!(
+            answer::is_in(&lines, &text),
+            "README.md shows\n{block}\n\nand it says\n{text}"
+        );
+    }
     assert!(!text.contains('\x1b'), "no escapes where nobody sees them");
     demo.nothing_is_left().await
 }

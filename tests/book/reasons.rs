@@ -1,12 +1,12 @@
 //! The page about reasons: every slug that status, Events, metrics and logs share, with what the code says of it.
 
 use std::fmt::{Debug, Write as _};
-use std::fs;
-use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use osproxy_directives::operator::observe;
-use osproxy_directives::{document, etcd, resource};
+use osproxy_directives::{document, etcd, fleet, resource};
+
+use crate::comments::{Comments, comments};
 
 pub(crate) fn page() -> Result<String> {
     let mut page = String::from(BEFORE);
@@ -37,6 +37,16 @@ pub(crate) fn page() -> Result<String> {
     page.push_str("In the operator's `kube_fault` metric, in `/readyz` and in its log.\n\n");
     let about = comments("src/operator/observe/fault.rs", "Fault")?;
     rows(&mut page, &about, observe::Fault::ALL, observe::Fault::slug)?;
+
+    page.push_str("\n## Why a proxy's record cannot be read\n\n");
+    page.push_str("In the column REFUSAL of `proxies`, and as the `refusal` of a proxy in the DiagnosticsFleet. Nothing is known then of the proxy but that it reports.\n\n");
+    let about = comments("src/fleet/record.rs", "Unreadable")?;
+    rows(
+        &mut page,
+        &about,
+        fleet::Unreadable::ALL,
+        fleet::Unreadable::slug,
+    )?;
     Ok(page)
 }
 
@@ -56,46 +66,4 @@ fn rows<T: Copy + Debug>(
         writeln!(page, "| `{}` | {} |", slug(one), about.of(&one)?)?;
     }
     Ok(())
-}
-
-/// What the comments of an enumeration say of each of its variants.
-struct Comments(Vec<(String, String)>);
-
-impl Comments {
-    fn of(&self, variant: &impl Debug) -> Result<String> {
-        let name = format!("{variant:?}");
-        let found = self.0.iter().find(|(known, _)| *known == name);
-        let (_, text) = found.with_context(|| format!("no comment on {name}"))?;
-        Ok(text.clone())
-    }
-}
-
-/// Reads them from the source: `/// text` above `Name,` within `pub enum`.
-fn comments(file: &str, name: &str) -> Result<Comments> {
-    let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file))?;
-    let start = format!("pub enum {name} {{\n");
-    let (_, rest) = source
-        .split_once(&start)
-        .with_context(|| format!("{file} has no `pub enum {name}`"))?;
-    let (body, _) = rest.split_once("\n}").context("an end")?;
-    let mut all = Vec::new();
-    let mut text: Vec<String> = Vec::new();
-    for line in body.lines().map(str::trim) {
-        if let Some(comment) = line.strip_prefix("/// ") {
-            text.push(plain(comment));
-        } else if let Some(variant) = line.strip_suffix(',') {
-            let variant = variant.split('(').next().unwrap_or(variant);
-            all.push((variant.to_owned(), text.join(" ")));
-            text.clear();
-        }
-    }
-    Ok(Comments(all))
-}
-
-/// Without the links of rustdoc, and safe in a table.
-fn plain(comment: &str) -> String {
-    comment
-        .replace("[`super::", "`")
-        .replace("`]", "`")
-        .replace('|', "\\|")
 }

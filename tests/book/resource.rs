@@ -11,7 +11,7 @@ pub(crate) fn page(definition: &str) -> Result<String> {
     let version = &definition["spec"]["versions"][0];
     let schema = &version["schema"]["openAPIV3Schema"];
     let mut page = format!(
-        "# {}\n\n`{}/{}`, {}; short name `{}`. {}\n\nThis page is made from the definition; `kubectl explain {}.spec` says the same.\n",
+        "# {}\n\n`{}/{}`, {}; short name `{}`. {}\n\nThis page is made from the definition; `kubectl explain {}` says the same.\n",
         text(&names["kind"])?,
         text(&definition["spec"]["group"])?,
         text(&version["name"])?,
@@ -21,8 +21,14 @@ pub(crate) fn page(definition: &str) -> Result<String> {
         text(&names["shortNames"][0])?,
     );
     for part in ["spec", "status"] {
-        writeln!(page, "\n## {part}\n")?;
         let schema = &schema["properties"][part];
+        if schema["properties"]
+            .as_object()
+            .is_none_or(serde_json::Map::is_empty)
+        {
+            continue;
+        }
+        writeln!(page, "\n## {part}\n")?;
         writeln!(page, "{}\n", cell(&schema["description"]))?;
         page.push_str("| field | type | allowed | what it is |\n|---|---|---|---|\n");
         fields(&mut page, "", schema)?;

@@ -1,144 +1,202 @@
-//! Types what a page has a person type, on a real system.
+//! Types what a page has a person do, on a real system.
 //!
-//! A block ```` ```yaml ```` whose first line is `# NAME.yaml` is a file to save. In a block ```` ```console ```` each line behind `$ ` is a
-//! command, and has to succeed; in one that is marked ```` ```console,fails ```` each has to fail. Other blocks are for reading.
+//! What was typed and what it answered is printed: `cargo test --workspace --test book -- --nocapture types` shows it.
 
+use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use testbed::assets;
-use testbed::command;
+use testbed::command::{self, Output};
 use testbed::process::Launch;
 use testbed::scratch::Scratch;
 
-use crate::support::{Line, binary};
+use crate::acts::{Act, acts};
+use crate::answer::is_as_shown;
+use crate::look_up::parts;
+use crate::support::{SOON, binary};
 
-/// One thing that a page has a person do.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Act {
-    Save { name: String, text: String },
-    Type { command: String, fails: bool },
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+/// Between two looks.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// The programs that pages have a person type, besides those of any machine.
+pub(crate) async fn tools(into: &Path) -> Result<()> {
+    for (name, program) in [
+        (
+            "kubectl",
+            assets::tool(&assets::kubernetes(), "kubectl").await?,
+        ),
+        ("helm", assets::tool(assets::HELM, "helm").await?),
+        ("etcdctl", assets::tool(assets::ETCD, "etcdctl").await?),
+        ("osproxy-directives", binary()),
+    ] {
+        symlink(program, into.join(name))?;
+    }
+    Ok(())
 }
 
-/// What a page has a person do, from the top.
-pub(crate) fn acts(page: &str) -> Vec<Act> {
-    let mut acts = Vec::new();
-    let mut lines = page.lines();
-    while let Some(line) = lines.next() {
-        let Some(kind) = line.strip_prefix("```") else {
-            continue;
-        };
-        let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
-        match kind {
-            "yaml" => {
-                let name = block.first().and_then(|first| first.strip_prefix("# "));
-                if let Some(name) = name.filter(|name| is_file(name)) {
-                    acts.push(Act::Save {
-                        name: name.to_owned(),
-                        text: block.join("\n") + "\n",
-                    });
+/// A person's shell, in a folder with the chart. What is declared on one page is there on the next.
+pub(crate) struct Shell {
+    files: Scratch,
+    launch: Launch,
+    declared: String,
+    instead: Vec<(String, String)>,
+}
+
+impl Shell {
+    pub(crate) async fn new(kubeconfig: &Path, etcd: &str) -> Result<Self> {
+        let files = Scratch::new("page")?;
+        let programs = files.directory("bin")?;
+        tools(&programs).await?;
+        symlink(Path::new(ROOT).join("charts"), files.join("charts"))?;
+        let launch = Launch::new("/bin/sh")
+            .env("PATH", format!("{}:/usr/bin:/bin", programs.display()))
+            .env("HOME", files.path())
+            .env("USER", "ana")
+            .env("KUBECONFIG", kubeconfig)
+            .env("ETCDCTL_ENDPOINTS", etcd);
+        Ok(Self {
+            files,
+            launch,
+            declared: String::new(),
+            instead: Vec::new(),
+        })
+    }
+
+    /// Types `that` wherever a page has `this`: an address, or a revision, that is another one here.
+    pub(crate) fn instead_of(&mut self, this: &str, that: impl Into<String>) {
+        self.instead.retain(|(known, _)| known != this);
+        self.instead.push((this.to_owned(), that.into()));
+    }
+
+    /// Does all that a page says.
+    ///
+    /// # Errors
+    /// The first command that does not end or answer as the page says, with what it answered.
+    pub(crate) async fn types(&mut self, name: &str) -> Result<()> {
+        let page = read(name)?;
+        let mut typed = 0;
+        for act in acts(&page) {
+            match act {
+                Act::Save { name, text } => {
+                    self.files.write(&name, &text)?;
                 }
-            }
-            "console" | "console,fails" => {
-                acts.extend(commands(&block).into_iter().map(|command| Act::Type {
+                Act::Type {
                     command,
-                    fails: kind.ends_with("fails"),
-                }));
-            }
-            _ => {}
-        }
-    }
-    acts
-}
-
-fn is_file(name: &str) -> bool {
-    Path::new(name)
-        .extension()
-        .is_some_and(|extension| extension == "yaml")
-}
-
-fn commands(block: &[&str]) -> Vec<String> {
-    let mut commands: Vec<String> = Vec::new();
-    let mut goes_on = false;
-    for line in block {
-        if let Some(command) = commands.last_mut().filter(|_| goes_on) {
-            command.push('\n');
-            command.push_str(line);
-        } else if let Some(command) = line.strip_prefix("$ ") {
-            commands.push(command.to_owned());
-        } else {
-            continue;
-        }
-        goes_on = line.ends_with('\\');
-    }
-    commands
-}
-
-/// Does it all, in a folder of its own.
-///
-/// # Errors
-/// The first command that does not end as the page says, with what it printed.
-pub(crate) async fn type_out(name: &str, page: &str, line: &Line) -> Result<usize> {
-    let folder = Scratch::new("page")?;
-    let programs = folder.directory("bin")?;
-    let kubectl = assets::tool(&assets::kubernetes(), "kubectl").await?;
-    for (name, program) in [("kubectl", &kubectl), ("osproxy-directives", &binary())] {
-        std::os::unix::fs::symlink(program, programs.join(name))?;
-    }
-    let path = format!("{}:/usr/bin:/bin", programs.display());
-    let mut typed = 0;
-    for act in acts(page) {
-        match act {
-            Act::Save { name, text } => {
-                folder.write(&name, &text)?;
-            }
-            Act::Type { command, fails } => {
-                let in_folder = format!("cd '{}' && {command}", folder.path().display());
-                let launch = Launch::new("/bin/sh")
-                    .args(["-c", &in_folder])
-                    .env("PATH", &path)
-                    .env("HOME", folder.path())
-                    .env("KUBECONFIG", line.plane.kubeconfig());
-                let output = command::run(&launch, None).await?;
-                ensure!(
-                    output.status.success() != fails,
-                    "{name}: `{command}` was to {}, and ended with {}:\n{}{}",
-                    if fails { "fail" } else { "succeed" },
-                    output.status,
-                    output.stdout,
-                    output.stderr
-                );
-                typed += 1;
+                    fails,
+                    answer,
+                } => {
+                    self.one(name, &command, fails, &answer).await?;
+                    typed += 1;
+                }
+                Act::LookUp { .. } => {}
             }
         }
+        ensure!(typed > 0, "{name} has nothing to type");
+        Ok(())
     }
-    ensure!(typed > 0, "{name} has nothing to type");
-    Ok(typed)
+
+    async fn one(
+        &mut self,
+        page: &str,
+        command: &str,
+        fails: bool,
+        answer: &[String],
+    ) -> Result<()> {
+        let mut typed = command.to_owned();
+        for (this, that) in &self.instead {
+            typed = typed.replace(this, that);
+        }
+        if let Some(name) = declares(&typed) {
+            let value = self.run(&format!("{typed}\nprintf %s \"${name}\"")).await?;
+            ensure!(!value.stdout.is_empty(), "{page}: `{typed}` is empty");
+            self.declared += &[name, "='", &value.stdout, "'\n"].concat();
+            return Ok(());
+        }
+        let start = Instant::now();
+        loop {
+            let output = self.run(&format!("exec 2>&1\n{typed}")).await?;
+            println!("{page}\n$ {typed}\n{}", output.stdout);
+            let Err(error) = ended_as_shown(command, fails, answer, &output) else {
+                return Ok(());
+            };
+            // Whoever only looks may look again: what was just done takes a moment to be seen everywhere.
+            if fails || !looks(command) || start.elapsed() > SOON {
+                return Err(error.context(format!("{page}: `{typed}`")));
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    async fn run(&self, script: &str) -> Result<Output> {
+        let script = format!(
+            "cd '{}'\n{}{script}",
+            self.files.path().display(),
+            self.declared
+        );
+        command::run(&self.launch.clone().args(["-c", &script]), None).await
+    }
 }
 
-/// Reads a page.
-pub(crate) fn read(docs: &Path, name: &str) -> Result<String> {
-    std::fs::read_to_string(docs.join(name)).with_context(|| format!("cannot read docs/{name}"))
+fn ended_as_shown(command: &str, fails: bool, answer: &[String], output: &Output) -> Result<()> {
+    let misses = output.status.code() == Some(1) && searches(command);
+    ensure!(
+        misses || output.status.success() != fails,
+        "it was to {}, and ended with {}:\n{}",
+        if fails { "fail" } else { "succeed" },
+        output.status,
+        output.stdout,
+    );
+    ensure!(
+        answer.is_empty() || is_as_shown(answer, &output.stdout),
+        "it is shown to answer\n{}\n\nand it answers\n{}",
+        answer.join("\n"),
+        output.stdout,
+    );
+    Ok(())
+}
+
+/// Whether a command changes nothing.
+fn looks(command: &str) -> bool {
+    let looking = [
+        "kubectl get ",
+        "osproxy-directives check",
+        "osproxy-directives proxies",
+        "osproxy-directives status",
+    ];
+    looking.iter().any(|looking| command.starts_with(looking))
+}
+
+/// The variable that a command declares, where it does nothing else.
+fn declares(command: &str) -> Option<&str> {
+    let (name, value) = command.split_once('=')?;
+    let value = value.split(" #").next()?.trim();
+    let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+    let is_one = !value.contains(' ') || value.starts_with("$(") && value.ends_with(')');
+    (is_name && is_one).then_some(name)
+}
+
+/// Whether it ends in a search or a comparison, which have a status of their own for nothing, or something, found.
+fn searches(command: &str) -> bool {
+    let last = parts(command).pop();
+    last.is_some_and(|last| last.starts_with("grep ") || last.starts_with("kubectl diff "))
+}
+
+/// Reads a page of the repository.
+pub(crate) fn read(name: &str) -> Result<String> {
+    std::fs::read_to_string(Path::new(ROOT).join(name))
+        .with_context(|| format!("cannot read {name}"))
 }
 
 #[test]
-fn files_and_commands_are_told_from_what_is_only_read() {
-    let page = "# A page\n\n```yaml\n# a.yaml\na: 1\n```\n\n```yaml\nb: 2\n```\n\n```console\n$ one \\\n  more\nits answer\n$ two\n```\n\n```console,fails\n$ three\n```\n\n```sh\nfour\n```\n";
-    let save = |name: &str, text: &str| Act::Save {
-        name: name.to_owned(),
-        text: text.to_owned(),
-    };
-    let command = |command: &str, fails| Act::Type {
-        command: command.to_owned(),
-        fails,
-    };
+fn a_command_that_declares_is_told_from_one_that_does_something() {
+    assert_eq!(declares("NS=osproxy   # a comment"), Some("NS"));
     assert_eq!(
-        acts(page),
-        [
-            save("a.yaml", "# a.yaml\na: 1\n"),
-            command("one \\\n  more", false),
-            command("two", false),
-            command("three", true),
-        ]
+        declares("POD=$(kubectl get pods -o name | head -1)"),
+        Some("POD")
     );
+    assert_eq!(declares("ETCDCTL_ENDPOINTS=$MEMBER etcdctl defrag"), None);
+    assert_eq!(declares("kubectl get diag --watch=true"), None);
 }

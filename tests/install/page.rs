@@ -11,9 +11,10 @@ use testbed::process::Launch;
 use testbed::scratch::Scratch;
 use testbed::{Etcd, EtcdOptions};
 
+use super::acts::{Act, acts};
+use super::answer::is_as_shown;
 use super::cluster::Cluster;
 use super::secure::Secure;
-use super::shell::{Act, acts};
 use super::support::{KEY, binary};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -35,19 +36,27 @@ async fn the_page_holds_word_for_word() -> Result<()> {
     let (plain, tls) = (plain.endpoint_list(), secure.endpoint());
     let (mut declared, mut said) = (String::new(), String::new());
     for act in &acts {
-        let command = match act {
+        let (command, answer) = match act {
             Act::Save { name, text } => {
                 person.files.write(name, text)?;
                 continue;
             }
-            Act::Type { command, .. } => command,
+            Act::Type {
+                command, answer, ..
+            } => (command, answer),
+            Act::LookUp { .. } => continue,
         };
         match command.split_once('=').map(|(name, _)| name) {
             Some("ETCD") => declared += &["ETCD=", &plain, "\n"].concat(),
             Some("ETCD_TLS") => declared += &["ETCD_TLS=", &tls, "\n"].concat(),
             _ => {
                 let typed = person.types(&format!("{declared}{command}")).await;
-                said += &typed.with_context(|| format!("$ {command}"))?;
+                let typed = typed.with_context(|| format!("$ {command}"))?;
+                ensure!(
+                    answer.is_empty() || is_as_shown(answer, &typed),
+                    "`{command}` answers\n{typed}"
+                );
+                said += &typed;
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What holds and what does not: the conditions of the `DiagnosticsFleet`; pure.
 
+use super::reason::{FALSE, FleetReason, TRUE};
 use super::report::{Facts, Server};
 use crate::etcd::Fault;
 use crate::fleet::Counts;
@@ -11,30 +12,27 @@ use crate::operator::report::held_message;
 /// The least patch level that is advised of each minor version of etcd; `docs/promises.md` says why.
 const ADVISED: [(u64, u64, u64); 3] = [(3, 5, 33), (3, 6, 14), (3, 7, 1)];
 
-const TRUE: &str = "True";
-const FALSE: &str = "False";
-const UNKNOWN: &str = "Unknown";
-
 /// Every condition by its type, the summary last.
 pub(super) fn conditions(facts: &Facts<'_>) -> Vec<(&'static str, Answer)> {
     let named = [
-        ("EtcdReachable", etcd_reachable(facts)),
-        ("KeyInSync", key_in_sync(facts)),
-        ("LeaseSound", lease_sound(facts)),
-        ("SpaceLeft", space_left(facts)),
-        ("VersionAdvised", version_advised(facts)),
-        ("ClocksAgree", clocks_agree(facts)),
-        ("DefinitionCurrent", definition_current(facts)),
-        ("ProxiesCurrent", proxies_current(facts)),
-    ];
+        etcd_reachable(facts),
+        key_in_sync(facts),
+        lease_sound(facts),
+        space_left(facts),
+        version_advised(facts),
+        clocks_agree(facts),
+        definition_current(facts),
+        proxies_current(facts),
+    ]
+    .map(|answer| (answer.type_, answer));
     // Only what keeps directives from being published makes the whole not ready: the rest is advice, or the proxies'.
-    let gates = ["EtcdReachable", "KeyInSync"];
+    let gates = [FleetReason::Reachable, FleetReason::InSync].map(FleetReason::condition);
     let broken = named
         .iter()
         .find(|(type_, answer)| gates.contains(type_) && answer.status != TRUE);
     let ready = match broken {
         Some((_, answer)) => Answer { ..answer.clone() },
-        None => Answer::new(TRUE, "InSync", "The key says what the directives say"),
+        None => Answer::new(FleetReason::InSync, "The key says what the directives say"),
     };
     named.into_iter().chain([("Ready", ready)]).collect()
 }
@@ -42,16 +40,18 @@ pub(super) fn conditions(facts: &Facts<'_>) -> Vec<(&'static str, Answer)> {
 /// Whether something holds, why, and the same for people.
 #[derive(Clone)]
 pub(super) struct Answer {
+    type_: &'static str,
     pub(super) status: &'static str,
     pub(super) reason: &'static str,
     pub(super) message: String,
 }
 
 impl Answer {
-    fn new(status: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
+    fn new(reason: FleetReason, message: impl Into<String>) -> Self {
         Self {
-            status,
-            reason,
+            type_: reason.condition(),
+            status: reason.status(),
+            reason: reason.word(),
             message: message.into(),
         }
     }
@@ -59,11 +59,10 @@ impl Answer {
 
 fn etcd_reachable(facts: &Facts<'_>) -> Answer {
     match facts.seen {
-        Ok(_) => Answer::new(TRUE, "Reachable", "etcd answers"),
-        Err(Fault::NotSent) => Answer::new(UNKNOWN, "Pending", "etcd has not been asked yet"),
+        Ok(_) => Answer::new(FleetReason::Reachable, "etcd answers"),
+        Err(Fault::NotSent) => Answer::new(FleetReason::NotAsked, "etcd has not been asked yet"),
         Err(fault) => Answer::new(
-            FALSE,
-            "EtcdUnavailable",
+            FleetReason::Unreachable,
             format!("etcd cannot be used: {fault}. Proxies keep what they have until it ends"),
         ),
     }
@@ -73,12 +72,11 @@ fn key_in_sync(facts: &Facts<'_>) -> Answer {
     let settled = match (facts.settled, facts.unseen, facts.seen) {
         (_, Some(unseen), _) => {
             let message = format!("The directives cannot be read: {}", unseen.slug());
-            return Answer::new(FALSE, "DirectivesUnseen", message);
+            return Answer::new(FleetReason::DirectivesUnseen, message);
         }
         (None, _, Err(_)) => {
             return Answer::new(
-                UNKNOWN,
-                "EtcdUnavailable",
+                FleetReason::KeyUnseen,
                 "Nobody can say what stands at the key",
             );
         }
@@ -87,9 +85,14 @@ fn key_in_sync(facts: &Facts<'_>) -> Answer {
     };
     match settled.outcome {
         Outcome::InSync { .. } => {
-            Answer::new(TRUE, "InSync", "The key says what the directives say")
+            Answer::new(FleetReason::InSync, "The key says what the directives say")
         }
-        Outcome::Held(held) => Answer::new(FALSE, held.condition_reason(), held_message(held)),
+        Outcome::Held(held) => Answer {
+            type_: FleetReason::InSync.condition(),
+            status: FALSE,
+            reason: held.condition_reason(),
+            message: held_message(held),
+        },
     }
 }
 
@@ -98,37 +101,32 @@ fn nobody_compares(state: &KeyState, release: &str) -> Answer {
     let stored = state.owner.as_ref();
     match stored.map(|stored| serde_json::from_slice::<Owner>(&stored.value)) {
         Some(Ok(owner)) if owner.release != release => Answer::new(
-            FALSE,
-            "OwnedByAnother",
+            FleetReason::OwnedByAnother,
             "Another release owns the key. Give this one another key, or take this key over with `osproxy-directives adopt`",
         ),
         Some(Err(_)) => Answer::new(
-            FALSE,
-            "OwnerUnreadable",
+            FleetReason::OwnerUnreadable,
             "It cannot be read who owns the key. Take it over with `osproxy-directives adopt`",
         ),
-        _ => Answer::new(UNKNOWN, "Pending", "Not compared yet"),
+        _ => Answer::new(FleetReason::NotCompared, "Not compared yet"),
     }
 }
 
 fn lease_sound(facts: &Facts<'_>) -> Answer {
     let Ok(state) = facts.seen else {
-        return Answer::new(UNKNOWN, "EtcdUnavailable", "The document cannot be seen");
+        return Answer::new(FleetReason::LeaseUnseen, "The document cannot be seen");
     };
     match &state.document {
         None => Answer::new(
-            TRUE,
-            "NoDocument",
+            FleetReason::NoDocument,
             "There is no document, and so none that could stay for ever",
         ),
         Some(stored) if stored.publication().is_some() => Answer::new(
-            TRUE,
-            "OnItsLease",
+            FleetReason::OnItsLease,
             "The document hangs on the lease of its publication, and goes with its last directive",
         ),
         Some(_) => Answer::new(
-            FALSE,
-            "NotOnALease",
+            FleetReason::NotOnALease,
             "The document does not hang on the lease of a publication: somebody else wrote it. The leader puts it right where the key is its own",
         ),
     }
@@ -138,8 +136,7 @@ fn space_left(facts: &Facts<'_>) -> Answer {
     let told: Vec<&Server> = facts.servers.iter().flatten().collect();
     if told.iter().any(|server| server.is_full) {
         return Answer::new(
-            FALSE,
-            "NoSpace",
+            FleetReason::NoSpace,
             "etcd's storage is full, and it refuses to write. Compact and defragment it, then disarm its alarm",
         );
     }
@@ -149,14 +146,12 @@ fn space_left(facts: &Facts<'_>) -> Answer {
     });
     match shares.max() {
         Some(percent) if percent >= 80 => Answer::new(
-            FALSE,
-            "AlmostFull",
+            FleetReason::AlmostFull,
             "More than four fifths of etcd's room are taken. Compact and defragment it, or raise its --quota-backend-bytes",
         ),
-        Some(_) => Answer::new(TRUE, "Enough", "etcd has room"),
+        Some(_) => Answer::new(FleetReason::Enough, "etcd has room"),
         None => Answer::new(
-            UNKNOWN,
-            "NotTold",
+            FleetReason::RoomNotTold,
             "etcd does not tell how much room it has: that is new in 3.6",
         ),
     }
@@ -165,7 +160,10 @@ fn space_left(facts: &Facts<'_>) -> Answer {
 fn version_advised(facts: &Facts<'_>) -> Answer {
     let mut told = facts.servers.iter().flatten().peekable();
     if told.peek().is_none() {
-        return Answer::new(UNKNOWN, "NotTold", "etcd does not tell its version");
+        return Answer::new(
+            FleetReason::VersionNotTold,
+            "etcd does not tell its version",
+        );
     }
     let mut old: Vec<&str> = told
         .map(|server| server.version.as_str())
@@ -175,15 +173,13 @@ fn version_advised(facts: &Facts<'_>) -> Answer {
     old.dedup();
     if old.is_empty() {
         return Answer::new(
-            TRUE,
-            "Advised",
+            FleetReason::Advised,
             "Every etcd server is of a version that is advised",
         );
     }
     let least: Vec<String> = ADVISED.map(|(a, b, c)| format!("{a}.{b}.{c}")).to_vec();
     Answer::new(
-        FALSE,
-        "Outdated",
+        FleetReason::Outdated,
         format!(
             "etcd {} has known faults: upgrade it to {} at least",
             old.join(", "),
@@ -215,47 +211,43 @@ fn clocks_agree(facts: &Facts<'_>) -> Answer {
             if secs > 0 { "ahead of" } else { "behind" },
         );
         return Answer::new(
-            FALSE,
-            "OperatorsClock",
+            FleetReason::OperatorsClock,
             format!("The operator's clock is {by} s {side} the API server's: set both by NTP"),
         );
     }
     match facts.fleet.and_then(|fleet| fleet.off_clock.as_deref()) {
         Some(instance) => Answer::new(
-            FALSE,
-            "ProxysClock",
+            FleetReason::ProxysClock,
             format!("The clock of proxy {instance} is off by more than 5 s: set it by NTP"),
         ),
-        None => Answer::new(TRUE, "Agree", "The clocks agree"),
+        None => Answer::new(FleetReason::Agree, "The clocks agree"),
     }
 }
 
 fn definition_current(facts: &Facts<'_>) -> Answer {
     match facts.definition {
         Definition::Current => Answer::new(
-            TRUE,
-            "Current",
+            FleetReason::DefinitionCurrent,
             "The CRD has everything that this operator knows",
         ),
         Definition::Older => Answer::new(
-            FALSE,
-            "Older",
+            FleetReason::DefinitionOlder,
             "The CRD lacks something that this operator knows: apply the one of its release",
         ),
         Definition::Prunes => Answer::new(
-            FALSE,
-            "Prunes",
+            FleetReason::DefinitionPrunes,
             "The CRD drops what it does not know, so that nothing is published: apply the one of the operator's release",
         ),
-        Definition::Unknown => {
-            Answer::new(UNKNOWN, "Forbidden", "The operator may not look at the CRD")
-        }
+        Definition::Unknown => Answer::new(
+            FleetReason::DefinitionUnseen,
+            "The operator may not look at the CRD",
+        ),
     }
 }
 
 fn proxies_current(facts: &Facts<'_>) -> Answer {
     let Some(fleet) = facts.fleet.filter(|fleet| fleet.counts.reporting > 0) else {
-        return Answer::new(UNKNOWN, "NoProxiesReporting", "No proxy reports");
+        return Answer::new(FleetReason::NoProxiesReporting, "No proxy reports");
     };
     let Counts {
         reporting,
@@ -269,19 +261,20 @@ fn proxies_current(facts: &Facts<'_>) -> Answer {
         .map_or("", |proxy| proxy.instance.as_str());
     if rejecting > 0 {
         Answer::new(
-            FALSE,
-            "ProxiesRejecting",
+            FleetReason::ProxiesRejecting,
             format!("{rejecting} of {reporting} proxies refuse the document, such as {first}"),
         )
     } else if applied < reporting {
         let behind = reporting - applied;
         Answer::new(
-            FALSE,
-            "ProxiesLagging",
+            FleetReason::ProxiesLagging,
             format!("{behind} of {reporting} proxies are not current, such as {first}"),
         )
     } else {
-        Answer::new(TRUE, "Current", "Every proxy that reports is current")
+        Answer::new(
+            FleetReason::ProxiesCurrent,
+            "Every proxy that reports is current",
+        )
     }
 }
 

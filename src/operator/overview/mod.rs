@@ -5,9 +5,11 @@
 //! definition or the right everything else works as it did; the log says so once.
 
 mod conditions;
+mod reason;
 mod report;
 mod servers;
 mod writer;
 
+pub use reason::FleetReason;
 pub use report::{Facts, Fleet, Server, Settled, says_the_same, status};
 pub(super) use writer::Overview;

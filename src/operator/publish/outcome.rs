@@ -38,6 +38,15 @@ pub enum Held {
 }
 
 impl Held {
+    /// One of each kind.
+    pub const EACH: [Self; 5] = [
+        Self::Etcd(Fault::Other),
+        Self::ForeignValue,
+        Self::NoSpace,
+        Self::Paused,
+        Self::TooLarge,
+    ];
+
     /// Every slug that there is.
     pub fn slugs() -> impl Iterator<Item = &'static str> {
         let ours = [Self::ForeignValue, Self::Paused].map(Self::slug);

@@ -7,6 +7,7 @@ use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter as Source};
 use tracing::debug;
 
+use super::reason::EventReason;
 use crate::operator::answers::Answers;
 use crate::operator::observe::Definition;
 use crate::operator::publish::{Held, KeyState, Outcome, Tally};
@@ -46,17 +47,17 @@ pub enum Notice {
 }
 
 impl Notice {
-    /// The Event's reason: one CamelCase word.
+    /// The Event's reason.
     #[must_use]
-    pub fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> EventReason {
         match self {
-            Self::DocumentChanged => "DocumentChanged",
-            Self::ForeignValue { .. } => "ForeignValue",
-            Self::OwnedByAnother { .. } => "OwnedByAnother",
-            Self::Paused => "Paused",
-            Self::Resumed => "Resumed",
-            Self::ClocksDiffer { .. } => "ClocksDiffer",
-            Self::DefinitionOutdated { .. } => "DefinitionOutdated",
+            Self::DocumentChanged => EventReason::DocumentChanged,
+            Self::ForeignValue { .. } => EventReason::ForeignValue,
+            Self::OwnedByAnother { .. } => EventReason::OwnedByAnother,
+            Self::Paused => EventReason::Paused,
+            Self::Resumed => EventReason::Resumed,
+            Self::ClocksDiffer { .. } => EventReason::ClocksDiffer,
+            Self::DefinitionOutdated { .. } => EventReason::DefinitionOutdated,
         }
     }
 
@@ -90,19 +91,15 @@ impl Notice {
             ),
             Self::DefinitionOutdated { prunes: false } => {
                 "The CRD in the cluster is older than the operator, so less is checked at apply time. Apply the CRD of this \
-                 release: osproxy-directives crd | kubectl apply --server-side -f -"
+                 release: osproxy-directives crd | kubectl apply --server-side --force-conflicts -f -"
                     .to_owned()
             }
             Self::DefinitionOutdated { prunes: true } => {
                 "The CRD in the cluster drops fields that it does not know, so every resource is refused. Apply the CRD of this \
-                 release: osproxy-directives crd | kubectl apply --server-side -f -"
+                 release: osproxy-directives crd | kubectl apply --server-side --force-conflicts -f -"
                     .to_owned()
             }
         }
-    }
-
-    fn is_warning(&self) -> bool {
-        !matches!(self, Self::Resumed)
     }
 }
 
@@ -143,14 +140,14 @@ impl Announcer {
     /// Sends one notice, beside whatever else goes on: nothing waits for it and nothing depends on it.
     pub fn announce(&self, notice: &Notice) {
         let event = Event {
-            type_: if notice.is_warning() {
+            type_: if notice.reason().is_warning() {
                 EventType::Warning
             } else {
                 EventType::Normal
             },
-            reason: notice.reason().to_owned(),
+            reason: notice.reason().word().to_owned(),
             note: Some(notice.note()),
-            action: notice.reason().to_owned(),
+            action: notice.reason().word().to_owned(),
             secondary: None,
         };
         let (recorder, regarding) = (self.recorder.clone(), self.regarding.clone());

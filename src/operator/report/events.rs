@@ -18,13 +18,14 @@ use super::writer::ReportTally;
 use crate::operator::observe::Resource;
 use crate::resource::DiagnosticsDirective;
 
-/// At most fifty a second.
-const SPACING: Duration = Duration::from_millis(20);
+/// The least time between two Events about directives: at most fifty a second.
+pub const SPACING: Duration = Duration::from_millis(20);
 /// How many may wait for that. What does not fit is dropped and counted: the status says the same.
 const WAITING: usize = 1_000;
-/// How many about one object in a row, and how soon it may have one more: as client-go has it.
-const BURST: u32 = 25;
-const REFILL: Duration = Duration::from_mins(5);
+/// How many Events about one object in a row, as client-go has it.
+pub const BURST: u32 = 25;
+/// How soon it may have one more.
+pub const REFILL: Duration = Duration::from_mins(5);
 /// Objects that have been quiet are forgotten from this many on.
 const REMEMBERED: usize = 10_000;
 const CALL_DEADLINE: Duration = Duration::from_secs(5);
@@ -102,14 +103,14 @@ fn worded(event: Transition) -> Event {
         note.pop();
     }
     Event {
-        type_: if event.warning {
+        type_: if event.reason.is_warning() {
             EventType::Warning
         } else {
             EventType::Normal
         },
-        reason: event.reason.to_owned(),
+        reason: event.reason.word().to_owned(),
         note: Some(note),
-        action: event.reason.to_owned(),
+        action: event.reason.word().to_owned(),
         secondary: None,
     }
 }
@@ -171,6 +172,7 @@ impl Budget {
 mod tests {
     use super::*;
     use crate::operator::observe::{Id, Shown};
+    use crate::operator::report::EventReason;
     use crate::resource;
     use osproxy_core::ManualClock;
     use serde_json::Value;
@@ -192,8 +194,7 @@ mod tests {
 
     fn event() -> Transition {
         Transition {
-            warning: false,
-            reason: "Published",
+            reason: EventReason::Published,
             note: "…".repeat(500),
         }
     }

@@ -7,12 +7,15 @@
 mod announce;
 mod events;
 mod proxies;
+mod reason;
 mod status;
 mod trouble;
 mod writer;
 
 pub use announce::{Announcer, Notice, Told};
+pub use events::{BURST as EVENT_BURST, REFILL as EVENT_REFILL, SPACING as EVENT_SPACING};
 pub use proxies::Word;
+pub use reason::{ConditionReason, EventReason};
 pub(super) use status::held_message;
 pub use status::{Transition, desired_status, rfc3339, says_the_same, transitions};
 use writer::FIELD_MANAGER;

@@ -6,7 +6,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::Value;
 
-use super::status::{Answer, FALSE, TRUE, UNKNOWN, present_condition};
+use super::reason::{ConditionReason, FALSE, TRUE};
+use super::status::{Answer, present_condition};
 use crate::fleet::{Counts, FleetView, Standing, WORST};
 use crate::operator::applied::{Opinion, Said};
 use crate::operator::plan::Verdict;
@@ -50,9 +51,9 @@ impl Word {
     /// stands in the status.
     #[must_use]
     pub fn of(opinion: Opinion, view: Option<&FleetView>, present: Option<&str>) -> Self {
-        let (status, reason) = condition(opinion.said);
-        let told = view.filter(|_| status == FALSE || opinion.said == Said::Unreadable);
-        let told = told.filter(|_| present != Some(reason));
+        let reason = condition(opinion.said);
+        let told = view.filter(|_| reason.status() == FALSE || opinion.said == Said::Unreadable);
+        let told = told.filter(|_| present != Some(reason.word()));
         let wanted = match opinion.said {
             Said::Rejecting => Standing::Rejecting,
             Said::Unreadable => Standing::Unknown,
@@ -103,9 +104,10 @@ pub(super) fn applied(
     let Some(word) = word else {
         return kept(status_now, present);
     };
-    let (status, reason) = condition(word.opinion.said);
+    let reason = condition(word.opinion.said);
     let text = |member| present.and_then(|present| present.get(member)?.as_str());
-    let is_the_same = text("status") == Some(status) && text("reason") == Some(reason);
+    let is_the_same =
+        text("status") == Some(reason.status()) && text("reason") == Some(reason.word());
     let (message, column, proxies) = if is_the_same {
         let kept = kept(status_now, present);
         (
@@ -122,14 +124,12 @@ pub(super) fn applied(
         )
     };
     Applied {
-        is_refused: reason == REJECTING,
-        condition: Some(Fresh::Said(Answer::new(status, reason, message))),
+        is_refused: reason == ConditionReason::ProxiesRejecting,
+        condition: Some(Fresh::Said(Answer::new(reason, message))),
         column,
         proxies,
     }
 }
-
-const REJECTING: &str = "ProxiesRejecting";
 
 /// Whether the status that stands there knows more of this generation: a leader that did not see the publication cannot take back what another
 /// one saw.
@@ -156,21 +156,22 @@ fn kept(status_now: &Value, present: Option<&Value>) -> Applied {
     let column = status_now.get("applied").and_then(Value::as_str);
     let proxies = status_now.get("proxies").cloned();
     Applied {
-        is_refused: present.and_then(|present| present.get("reason")?.as_str()) == Some(REJECTING),
+        is_refused: present.and_then(|present| present.get("reason")?.as_str())
+            == Some(ConditionReason::ProxiesRejecting.word()),
         condition: condition.map(|condition| Fresh::Kept(Box::new(condition))),
         column: column.map(str::to_owned),
         proxies: proxies.and_then(|proxies| serde_json::from_value(proxies).ok()),
     }
 }
 
-fn condition(said: Said) -> (&'static str, &'static str) {
+fn condition(said: Said) -> ConditionReason {
     match said {
-        Said::AsBefore | Said::Pending => (UNKNOWN, "Pending"),
-        Said::Nobody => (UNKNOWN, "NoProxiesReporting"),
-        Said::Unreadable => (UNKNOWN, "ProxiesUnreadable"),
-        Said::Applied => (TRUE, "Applied"),
-        Said::Rejecting => (FALSE, REJECTING),
-        Said::Lagging => (FALSE, "ProxiesLagging"),
+        Said::AsBefore | Said::Pending => ConditionReason::ProxiesPending,
+        Said::Nobody => ConditionReason::NoProxiesReporting,
+        Said::Unreadable => ConditionReason::ProxiesUnreadable,
+        Said::Applied => ConditionReason::Applied,
+        Said::Rejecting => ConditionReason::ProxiesRejecting,
+        Said::Lagging => ConditionReason::ProxiesLagging,
     }
 }
 

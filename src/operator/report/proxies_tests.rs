@@ -1,5 +1,6 @@
 use serde_json::json;
 
+use super::super::reason::UNKNOWN;
 use super::*;
 use crate::fleet::Target;
 use crate::operator::observe::{Id, Resource, Shown};
@@ -213,7 +214,10 @@ fn an_event_says_once_that_all_have_it() {
     let reasons = |resource: &Resource, said, again| -> Vec<_> {
         let desired = status(resource, &ACTIVE, Some(&word(said, 4, &[])));
         let events = transitions(resource, &desired, IN_SYNC, again);
-        events.into_iter().map(|event| event.reason).collect()
+        events
+            .into_iter()
+            .map(|event| event.reason.word())
+            .collect()
     };
     assert_eq!(reasons(&fresh, Said::Pending, false), ["Published"]);
     let shown = with(&json_of(&pending), 1);

@@ -5,13 +5,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde_json::Value;
 
 use super::proxies::{Fresh, Word, applied};
+use super::reason::{ConditionReason, EventReason, FALSE, TRUE};
 use crate::operator::observe::Resource;
 use crate::operator::plan::Verdict;
 use crate::operator::publish::{Held, Outcome};
 use crate::resource::{DiagnosticsDirectiveStatus, State, sample, target_summary};
 
 /// One answer to "does it hold?", with its reason and a sentence for people.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Answer {
     status: &'static str,
     reason: &'static str,
@@ -19,22 +20,31 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn new(
-        status: &'static str,
-        reason: &'static str,
-        message: impl Into<String>,
-    ) -> Self {
+    pub(super) fn new(reason: ConditionReason, message: impl Into<String>) -> Self {
         Self {
-            status,
+            status: reason.status(),
+            reason: reason.word(),
+            message: message.into(),
+        }
+    }
+
+    /// In the word of whatever keeps it from holding.
+    fn no(reason: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status: FALSE,
             reason,
             message: message.into(),
         }
     }
-}
 
-pub(super) const TRUE: &str = "True";
-pub(super) const FALSE: &str = "False";
-pub(super) const UNKNOWN: &str = "Unknown";
+    /// That it holds, for the same reason for which something else does not.
+    fn because_of(other: &Self) -> Self {
+        Self {
+            status: TRUE,
+            ..other.clone()
+        }
+    }
+}
 
 /// The status of `resource` under `verdict`, where the key stands as `outcome` says and the proxies as `word` does; `None` for either while it is
 /// not known yet.
@@ -56,22 +66,16 @@ pub fn desired_status(
     let mut ready = ready(verdict, &accepted, &published);
     if ready.status == TRUE && applied.is_refused && !matches!(verdict, Verdict::Expired { .. }) {
         let message = "A proxy refuses the document; the condition Applied says which and why";
-        ready = Answer::new(FALSE, "ProxiesRejecting", message);
+        ready = Answer::new(ConditionReason::RefusedByProxies, message);
     }
     let stalled = accepted.status == FALSE;
     let reconciling = !stalled && ready.status != TRUE;
     let mut named = vec![("Accepted", accepted), ("Published", published)];
     if reconciling {
-        named.push((
-            "Reconciling",
-            Answer::new(TRUE, ready.reason, ready.message.clone()),
-        ));
+        named.push(("Reconciling", Answer::because_of(&ready)));
     }
     if stalled {
-        named.push((
-            "Stalled",
-            Answer::new(TRUE, ready.reason, ready.message.clone()),
-        ));
+        named.push(("Stalled", Answer::because_of(&ready)));
     }
     named.push(("Ready", ready));
     let mut kept = None;
@@ -124,10 +128,8 @@ pub fn says_the_same(present: &Value, desired: &DiagnosticsDirectiveStatus) -> b
 /// An Event to go with a change of status.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Transition {
-    /// Whether it is something to look at.
-    pub warning: bool,
-    /// One CamelCase word.
-    pub reason: &'static str,
+    /// Of what.
+    pub reason: EventReason,
     /// A sentence.
     pub note: String,
 }
@@ -162,13 +164,11 @@ fn state_transition(
     let find = |type_: &str| desired.conditions.iter().find(|c| c.type_ == type_);
     match is {
         State::Rejected => Some(Transition {
-            warning: true,
-            reason: "Rejected",
+            reason: EventReason::Rejected,
             note: find("Accepted")?.message.clone(),
         }),
         State::Active => Some(Transition {
-            warning: false,
-            reason: "Published",
+            reason: EventReason::Published,
             note: match outcome {
                 Some(Outcome::InSync { revision, .. }) => format!(
                     "Published at etcd revision {revision}; ends {}",
@@ -178,8 +178,7 @@ fn state_transition(
             },
         }),
         State::Expired => Some(Transition {
-            warning: false,
-            reason: "Expired",
+            reason: EventReason::Expired,
             note: find("Ready")?.message.clone(),
         }),
         State::Pending | State::Scheduled | State::Suspended => None,
@@ -201,8 +200,7 @@ fn applied_transition(
     let is_news =
         desired.state == Some(State::Active) && (was != Some(TRUE) || !of_this_generation);
     is_news.then(|| Transition {
-        warning: false,
-        reason: "Applied",
+        reason: EventReason::Applied,
         note: format!(
             "Every proxy that reports has it: {}",
             desired.applied.as_deref().unwrap_or_default()
@@ -226,38 +224,37 @@ fn type_of(condition: &Value) -> &str {
 
 fn accepted(verdict: &Verdict) -> Answer {
     match verdict {
-        Verdict::Refused(refusal) => Answer::new(
-            FALSE,
-            refusal.reason.condition_reason(),
-            refusal.message.clone(),
-        ),
-        _ => Answer::new(TRUE, "Valid", "The directive is valid"),
+        Verdict::Refused(refusal) => {
+            Answer::no(refusal.reason.condition_reason(), refusal.message.clone())
+        }
+        _ => Answer::new(ConditionReason::Valid, "The directive is valid"),
     }
 }
 
 fn published(verdict: &Verdict, outcome: Option<Outcome>) -> Answer {
     if let Verdict::Refused(_) = verdict {
-        return Answer::new(FALSE, "NotAccepted", "A refused directive is not published");
+        return Answer::new(
+            ConditionReason::NotAccepted,
+            "A refused directive is not published",
+        );
     }
     match outcome {
         None => Answer::new(
-            UNKNOWN,
-            "Pending",
+            ConditionReason::NotCompared,
             "The document has not been compared with etcd yet",
         ),
-        Some(Outcome::Held(held)) => {
-            Answer::new(FALSE, held.condition_reason(), held_message(held))
-        }
+        Some(Outcome::Held(held)) => Answer::no(held.condition_reason(), held_message(held)),
         Some(Outcome::InSync { .. }) => match verdict {
             Verdict::NoRoom { .. } => Answer::new(
-                FALSE,
-                "DocumentFull",
+                ConditionReason::NoRoom,
                 "The document has no room for it: delete or suspend other directives, or raise the operator's limits \
                  (--max-directives, --max-document-bytes)",
             ),
             // Without the revision: it moves with every neighbour, and no status is written for that.
-            Verdict::Active { .. } => Answer::new(TRUE, "Published", "In the document at the key"),
-            _ => Answer::new(TRUE, "NotNeeded", "Rightly not in the document"),
+            Verdict::Active { .. } => {
+                Answer::new(ConditionReason::InTheDocument, "In the document at the key")
+            }
+            _ => Answer::new(ConditionReason::NotNeeded, "Rightly not in the document"),
         },
     }
 }
@@ -265,34 +262,26 @@ fn published(verdict: &Verdict, outcome: Option<Outcome>) -> Answer {
 fn ready(verdict: &Verdict, accepted: &Answer, published: &Answer) -> Answer {
     for gate in [accepted, published] {
         if gate.status != TRUE {
-            let reason = if gate.reason == "NotAccepted" {
-                accepted.reason
-            } else {
-                gate.reason
-            };
-            return Answer::new(gate.status, reason, gate.message.clone());
+            return gate.clone();
         }
     }
     match verdict {
         Verdict::Scheduled { start_secs, .. } => Answer::new(
-            TRUE,
-            "Scheduled",
+            ConditionReason::Scheduled,
             format!("Starts {}", rfc3339(*start_secs)),
         ),
         Verdict::Expired { end_secs } => Answer::new(
-            TRUE,
-            "Expired",
+            ConditionReason::Expired,
             format!(
                 "Expired {}. To run it again, set activeFrom or delete and apply",
                 rfc3339(*end_secs)
             ),
         ),
         Verdict::Suspended { .. } => Answer::new(
-            TRUE,
-            "Suspended",
+            ConditionReason::Suspended,
             "Suspended. To resume it, set suspend to false",
         ),
-        _ => Answer::new(TRUE, "Published", published.message.clone()),
+        _ => Answer::new(ConditionReason::InForce, published.message.clone()),
     }
 }
 

@@ -88,7 +88,13 @@ fn answer(request: &Request<Incoming>, board: &Arc<Board>) -> Response<Body> {
         .split('&')
         .filter_map(|pair| pair.split_once('='))
         .collect();
-    let known = ["follow", "previous", "tailLines", "limitBytes"];
+    let known = [
+        "follow",
+        "previous",
+        "tailLines",
+        "limitBytes",
+        "sinceSeconds",
+    ];
     if let Some(unknown) = options.keys().find(|key| !known.contains(key)) {
         let message = format!("`{unknown}` has no stand-in here");
         return text(StatusCode::BAD_REQUEST, &message);
@@ -110,6 +116,10 @@ fn answer(request: &Request<Incoming>, board: &Arc<Board>) -> Response<Body> {
             "there is no such run of this container",
         );
     };
+    if number("sinceSeconds").is_some_and(|secs| !is_younger(&log, secs)) {
+        let message = "nobody knows here when a line was written, only that a younger log is within `sinceSeconds`";
+        return text(StatusCode::BAD_REQUEST, message);
+    }
     let said = match read(&log, 0) {
         Ok(said) => said,
         Err(error) => return text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error:#}")),
@@ -137,6 +147,13 @@ fn read(log: &Path, from: usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Whether all of a log is of the last seconds: nothing says of a line when it was written.
+fn is_younger(log: &Path, secs: usize) -> bool {
+    let began = std::fs::metadata(log).and_then(|log| log.created());
+    let age = began.ok().and_then(|began| began.elapsed().ok());
+    age.is_some_and(|age| age.as_secs() < u64::try_from(secs).unwrap_or(u64::MAX))
 }
 
 fn tail(said: Vec<u8>, lines: Option<usize>) -> Vec<u8> {
