@@ -79,7 +79,7 @@ async fn reported(arguments: &Arguments) -> Result<Proxies, Failure> {
                 .hint("`check` says why; with --etcd-endpoints the proxies' own records are read")),
         },
         Found::Absent => Err(Failure::cannot("the API server does not know DiagnosticsFleet")
-            .hint("apply its definition: `osproxy-directives crd fleet | kubectl apply --server-side -f -`")),
+            .hint("apply its definition: `osproxy-directives crd fleet | kubectl apply --server-side --force-conflicts -f -`")),
         Found::Forbidden => Err(Failure::forbidden("you may not read the DiagnosticsFleet")
             .hint("name the operator's namespace with -n, or ask for the chart's view role")),
         Found::Failed(why) => Err(Failure::cannot(format!("cannot read the DiagnosticsFleet: {why}"))),

@@ -170,7 +170,7 @@ fn the_api_servers_part() -> Vec<Case> {
         Case {
             name: "the definition of the fleet is gone",
             id: "fleet-definition",
-            hint: "osproxy-directives crd fleet | kubectl apply --server-side -f -",
+            hint: "osproxy-directives crd fleet | kubectl apply --server-side --force-conflicts -f -",
             breaks: Act::Kubectl(&["delete", "crd", FLEET]),
             repairs: Act::Definition("fleet"),
             ..CASE
@@ -178,7 +178,7 @@ fn the_api_servers_part() -> Vec<Case> {
         Case {
             name: "the definition of the directives is gone",
             id: "definition",
-            hint: "osproxy-directives crd | kubectl apply --server-side -f -",
+            hint: "osproxy-directives crd | kubectl apply --server-side --force-conflicts -f -",
             breaks: Act::Kubectl(&["delete", "crd", DIRECTIVES]),
             repairs: Act::Definition("directive"),
             ..CASE
@@ -186,7 +186,7 @@ fn the_api_servers_part() -> Vec<Case> {
         Case {
             name: "the definition of the directives lacks a member",
             id: "definition",
-            hint: "osproxy-directives crd | kubectl apply --server-side -f -",
+            hint: "osproxy-directives crd | kubectl apply --server-side --force-conflicts -f -",
             breaks: Act::Kubectl(&[
                 "patch",
                 "crd",
@@ -200,7 +200,7 @@ fn the_api_servers_part() -> Vec<Case> {
         Case {
             name: "the definition of the directives drops what it does not know",
             id: "definition",
-            hint: "osproxy-directives crd | kubectl apply --server-side -f -",
+            hint: "osproxy-directives crd | kubectl apply --server-side --force-conflicts -f -",
             breaks: Act::Kubectl(&[
                 "patch",
                 "crd",

@@ -159,7 +159,7 @@ fn api_server(version: &Found<String>, clock_ahead_secs: Option<i64>) -> Vec<Lin
 
 fn directives_definition(found: &Found<Value>) -> Line {
     let id = "definition";
-    let again = "apply crds/diagnosticsdirective.yaml of this release: `osproxy-directives crd | kubectl apply --server-side -f -`";
+    let again = "apply crds/diagnosticsdirective.yaml of this release: `osproxy-directives crd | kubectl apply --server-side --force-conflicts -f -`";
     match found {
         Found::Is(theirs) => match Definition::judge(theirs) {
             Definition::Current => line(
@@ -210,7 +210,7 @@ fn fleet_definition(found: &Found<Value>) -> Line {
             id,
             Verdict::Bad,
             "The CRD of DiagnosticsFleet is missing, so that nobody sees the fleet at a glance",
-            "apply crds/diagnosticsfleet.yaml of this release: `osproxy-directives crd fleet | kubectl apply --server-side -f -`",
+            "apply crds/diagnosticsfleet.yaml of this release: `osproxy-directives crd fleet | kubectl apply --server-side --force-conflicts -f -`",
         ),
         other => unseen(DEFINITIONS, id, "The CRD of DiagnosticsFleet", other),
     }
@@ -370,6 +370,12 @@ fn answers(found: &Found<Vec<String>>) -> Line {
 /// What a condition of the `DiagnosticsFleet` is to `check`: its type, where it belongs, what it is called here, and what repairs it.
 const CONDITIONS: [(&str, &str, &str, &str); 8] = [
     (
+        "DefinitionCurrent",
+        OPERATOR,
+        "operator-definition",
+        "apply the CRD of the operator's release, or give the operator the right to look at it",
+    ),
+    (
         "EtcdReachable",
         ETCD,
         "etcd",
@@ -391,18 +397,15 @@ const CONDITIONS: [(&str, &str, &str, &str); 8] = [
     ("VersionAdvised", ETCD, "etcd-version", "upgrade etcd"),
     ("ClocksAgree", FLEET, "clocks", "set the clocks by NTP"),
     (
-        "DefinitionCurrent",
-        OPERATOR,
-        "operator-definition",
-        "apply the CRD of the operator's release, or give the operator the right to look at it",
-    ),
-    (
         "ProxiesCurrent",
         FLEET,
         "proxies",
         "`proxies` names them; look at the log of the first",
     ),
 ];
+
+/// Whoever starts out has no proxy that reports, and nobody has to have one.
+const NOBODY_REPORTS: &str = "give each proxy an instance name and the rights for its record; one with a reference reader never reports";
 
 fn fleet(found: &Found<Vec<Value>>) -> Vec<Line> {
     let fleets = match found {
@@ -451,6 +454,11 @@ fn fleet(found: &Found<Vec<Value>>) -> Vec<Line> {
             ("True", _) => Verdict::Good,
             ("False", "AlmostFull" | "Outdated") | ("Unknown", _) => Verdict::Doubtful,
             _ => Verdict::Bad,
+        };
+        let hint = match word("reason") {
+            "NoProxiesReporting" => NOBODY_REPORTS,
+            "Pending" if type_ == "ProxiesCurrent" => "look again in half a minute",
+            _ => hint,
         };
         let (text, hint) = match (hint, word("message").split_once(". ")) {
             // The message says what to do by itself.

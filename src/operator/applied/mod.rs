@@ -10,7 +10,7 @@ mod follow;
 mod judge;
 mod ledger;
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use osproxy_core::Instant;
@@ -31,9 +31,17 @@ pub struct Roll {
     view: Mutex<Option<FleetView>>,
     changes: channel::Sender<u64>,
     window_ms: AtomicU64,
-    /// The revision of the newest publication; 0 before the key has been compared.
-    revision: AtomicI64,
-    absent: AtomicU64,
+    /// `None` before the key has been compared.
+    newest: Mutex<Option<Newest>>,
+}
+
+/// The newest publication.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Newest {
+    /// What a proxy has seen that has it.
+    pub target: Target,
+    /// Since when it is the newest, as far as this leader knows.
+    pub since: Instant,
 }
 
 impl Default for Roll {
@@ -42,8 +50,7 @@ impl Default for Roll {
             view: Mutex::default(),
             changes: channel::Sender::new(0),
             window_ms: AtomicU64::new(DEFAULT_WINDOW_MS),
-            revision: AtomicI64::new(0),
-            absent: AtomicU64::new(0),
+            newest: Mutex::default(),
         }
     }
 }
@@ -67,21 +74,21 @@ impl Roll {
         self.window_ms.load(Ordering::Relaxed)
     }
 
-    /// What a proxy has seen that has the newest publication; `None` before the key has been compared.
+    /// The newest publication; `None` before the key has been compared.
     #[must_use]
-    pub fn newest(&self) -> Option<Target> {
-        let revision = self.revision.load(Ordering::Relaxed);
-        (revision > 0).then(|| Target {
-            revision,
-            absence_will_do: self.absent.load(Ordering::Relaxed) > 0,
-        })
+    pub fn newest(&self) -> Option<Newest> {
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes the newest publication.
-    pub fn set_newest(&self, newest: Target) {
-        self.absent
-            .store(u64::from(newest.absence_will_do), Ordering::Relaxed);
-        self.revision.store(newest.revision, Ordering::Relaxed);
+    /// Notes at `now` what a proxy has seen that has the newest publication.
+    pub fn set_newest(&self, target: Target, now: Instant) {
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        // An absent key is the same publication at whichever revision it is looked at.
+        let is_known = |known: &Newest| {
+            known.target == target || (known.target.absence_will_do && target.absence_will_do)
+        };
+        let since = newest.filter(is_known).map_or(now, |known| known.since);
+        *newest = Some(Newest { target, since });
     }
 
     /// Changes what is known; `change` says whether a count may be another one.
@@ -124,5 +131,5 @@ pub(super) fn note(
         revision => Target::published(revision),
     };
     Arc::make_mut(ledger).settled(now, plan, newest.revision, foreign_writes);
-    roll.set_newest(newest);
+    roll.set_newest(newest, now);
 }

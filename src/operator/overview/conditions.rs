@@ -264,6 +264,13 @@ fn proxies_current(facts: &Facts<'_>) -> Answer {
             FleetReason::ProxiesRejecting,
             format!("{rejecting} of {reporting} proxies refuse the document, such as {first}"),
         )
+    } else if applied < reporting && fleet.is_in_time {
+        Answer::new(
+            FleetReason::ProxiesInTime,
+            format!(
+                "{applied} of {reporting} proxies have said that they are current; the others may still be in time"
+            ),
+        )
     } else if applied < reporting {
         let behind = reporting - applied;
         Answer::new(

@@ -68,15 +68,17 @@ pub enum FleetReason {
     ProxiesCurrent,
     /// A proxy refuses the document.
     ProxiesRejecting,
-    /// A proxy is not current.
+    /// A proxy is not current, and had its time.
     ProxiesLagging,
+    /// Some have not said yet that they are current, and are still in their time.
+    ProxiesInTime,
     /// No proxy reports.
     NoProxiesReporting,
 }
 
 impl FleetReason {
     /// Every one, those of a condition together.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Reachable,
         Self::Unreachable,
         Self::NotAsked,
@@ -107,6 +109,7 @@ impl FleetReason {
         Self::ProxiesCurrent,
         Self::ProxiesRejecting,
         Self::ProxiesLagging,
+        Self::ProxiesInTime,
         Self::NoProxiesReporting,
     ];
 
@@ -160,6 +163,7 @@ impl FleetReason {
             Self::ProxiesCurrent => ("ProxiesCurrent", TRUE, "Current"),
             Self::ProxiesRejecting => ("ProxiesCurrent", FALSE, "ProxiesRejecting"),
             Self::ProxiesLagging => ("ProxiesCurrent", FALSE, "ProxiesLagging"),
+            Self::ProxiesInTime => ("ProxiesCurrent", UNKNOWN, "Pending"),
             Self::NoProxiesReporting => ("ProxiesCurrent", UNKNOWN, "NoProxiesReporting"),
         }
     }

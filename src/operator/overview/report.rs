@@ -67,6 +67,8 @@ pub struct Fleet {
     pub worst: Vec<Proxy>,
     /// What they were measured against.
     pub target: Option<Target>,
+    /// Whether that is so new that one that is behind may still be in time.
+    pub is_in_time: bool,
     /// One whose clock is off by more than five seconds.
     pub off_clock: Option<String>,
 }
@@ -76,9 +78,9 @@ const MEBIBYTE: i64 = 1 << 20;
 const CLOCK_TOLERANCE_MS: u64 = 5_000;
 
 impl Fleet {
-    /// What the proxies come to, measured against `target`.
+    /// What the proxies come to, measured against `target`; and whether one that is behind may still be in time.
     #[must_use]
-    pub fn of(view: &FleetView, target: Target) -> Self {
+    pub fn of(view: &FleetView, target: Target, is_in_time: bool) -> Self {
         let is_off = |proxy: &&Proxy| {
             let record = proxy.record.as_ref().ok();
             let ahead = record.and_then(|record| record.clock_ahead_ms);
@@ -89,6 +91,7 @@ impl Fleet {
             counts: view.counts(target),
             worst: worst.into_iter().cloned().collect(),
             target: Some(target),
+            is_in_time,
             off_clock: view
                 .proxies()
                 .find(is_off)

@@ -168,7 +168,7 @@ fn the_fifty_worst_proxies_are_named_and_no_more() {
         view.set(&format!("edge-{index:02}"), record.as_bytes(), 1, 100);
     }
     let target = Target::published(60);
-    let fleet = Fleet::of(&view, target);
+    let fleet = Fleet::of(&view, target, false);
     let keys = keys(our_lease());
     let facts = Facts {
         fleet: Some(&fleet),
@@ -185,6 +185,13 @@ fn the_fifty_worst_proxies_are_named_and_no_more() {
         ("edge-00", "Lagging")
     );
     assert_eq!(told(&facts, "ProxiesCurrent"), "False/ProxiesLagging");
+    // Nobody is blamed who may still be in time.
+    let fleet = Fleet::of(&view, target, true);
+    let facts = Facts {
+        fleet: Some(&fleet),
+        ..facts
+    };
+    assert_eq!(told(&facts, "ProxiesCurrent"), "Unknown/Pending");
 }
 
 #[test]
@@ -219,7 +226,7 @@ fn a_clock_is_told_also_of_a_proxy_that_is_current() {
     let mut view = FleetView::default();
     let record = br#"{"version":"0.1.0","revision":7,"clock_ahead_ms":-6000}"#;
     view.set("edge-1", record, 1, 9);
-    let fleet = Fleet::of(&view, Target::published(7));
+    let fleet = Fleet::of(&view, Target::published(7), true);
     let keys = keys(our_lease());
     let facts = Facts {
         fleet: Some(&fleet),

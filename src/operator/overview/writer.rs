@@ -16,7 +16,7 @@ use super::servers::Servers;
 use crate::document::Moment;
 use crate::etcd::Fault;
 use crate::operator::answers::Answers;
-use crate::operator::applied::Roll;
+use crate::operator::applied::{Roll, grace};
 use crate::operator::observe::Observed;
 use crate::operator::outage::Outage;
 use crate::operator::publish::KeyState;
@@ -120,7 +120,7 @@ impl Overview {
                     asked = Some(now);
                     told = servers.ask().await;
                 }
-                let fleet = roll.as_deref().and_then(fleet);
+                let fleet = roll.as_deref().and_then(|roll| fleet(roll, now));
                 match self
                     .write(&api, &name, settled, &told, fleet.as_ref(), &mut present)
                     .await
@@ -146,13 +146,18 @@ impl Overview {
                 present = Present::Unread;
             }
             sleep(pause.max(self.answers.patience())).await;
+            let late = roll.as_deref().and_then(|roll| late_at(roll, now));
+            let look_again = late.map_or(LOOK_AGAIN, |late| {
+                late.saturating_duration_since(self.clock.now())
+                    .min(LOOK_AGAIN)
+            });
             tokio::select! {
                 changed = self.settled.changed() => if changed.is_err() { return },
                 _ = self.seen.changed() => {}
                 _ = self.roll.changed() => {}
                 () = turned(turns.as_mut()) => {}
                 () = servers.outdated() => continue,
-                () = sleep(LOOK_AGAIN) => continue,
+                () = sleep(look_again) => continue,
             }
             let spread = roll.map_or(Duration::ZERO, |roll| {
                 Duration::from_millis(roll.window_ms())
@@ -245,10 +250,17 @@ impl Overview {
     }
 }
 
-/// What the proxies come to at the moment; none before they have been listed.
-fn fleet(roll: &Roll) -> Option<Fleet> {
-    let target = roll.newest()?;
-    roll.look(|view| view.map(|view| Fleet::of(view, target)))
+/// What the proxies come to at `now`; none before they have been listed.
+fn fleet(roll: &Roll, now: Instant) -> Option<Fleet> {
+    let target = roll.newest()?.target;
+    let is_in_time = late_at(roll, now).is_some();
+    roll.look(|view| view.map(|view| Fleet::of(view, target, is_in_time)))
+}
+
+/// From when on a proxy that has not the newest publication is late; none where that moment has passed by `now`.
+fn late_at(roll: &Roll, now: Instant) -> Option<Instant> {
+    let late = roll.newest()?.since.saturating_add(grace(roll.window_ms()));
+    (now < late).then_some(late)
 }
 
 async fn turned(turns: Option<&mut channel::Receiver<u64>>) {
