@@ -22,6 +22,7 @@ pub mod plan;
 pub mod publish;
 pub mod report;
 mod serve;
+mod start;
 
-pub use cycle::{Options, StartError, run};
 pub use identity::read_owner;
+pub use start::{Options, StartError, run};
