@@ -3,6 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use super::terminal::say;
+
 /// The answer is yes, or it is done.
 pub(super) const YES: u8 = 0;
 /// The answer is no: refused, not found, or something is broken.
@@ -87,7 +89,7 @@ impl From<std::io::Error> for Failure {
 /// Says on standard error why a command failed, and turns its end into an exit status.
 pub(super) fn settle(ended: Result<u8, Failure>) -> ExitCode {
     ExitCode::from(ended.unwrap_or_else(|failure| {
-        eprintln!("error: {failure}");
+        say(&format!("error: {failure}"));
         failure.status
     }))
 }
