@@ -10,6 +10,9 @@ use super::exit::{self, Failure};
 /// Print what a shell needs to complete this command line.
 ///
 /// In bash: `source <(osproxy-directives completion bash)`.
+///
+/// As a plugin of kubectl it needs no script of its own: link this program as `kubectl-diag` and as `kubectl_complete-diag` somewhere in PATH,
+/// and kubectl's own completion asks it.
 #[derive(Debug, Args)]
 #[command(after_help = exit::HELP)]
 pub(super) struct Arguments {

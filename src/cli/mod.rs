@@ -6,6 +6,7 @@
 
 mod adopt;
 mod check;
+mod complete;
 mod completion;
 mod crd;
 mod etcd;
@@ -38,12 +39,17 @@ use exit::settle;
 /// What the program is called, and the binary that kubectl finds as its plugin.
 const NAME: &str = "osproxy-directives";
 const PLUGIN: &str = "kubectl-diag";
+/// What kubectl runs to complete a command line of its plugin, and the command that answers.
+const COMPLETER: &str = "kubectl_complete-diag";
+const COMPLETE: &str = "__complete";
+const AS_A_PLUGIN: &str = "Linked as kubectl-diag somewhere in PATH it is kubectl's plugin `kubectl diag`; linked as kubectl_complete-diag \
+     as well, kubectl's own completion completes that.";
 /// Who writes, for the API server.
 const FIELD_MANAGER: &str = "osproxy-directives-cli";
 
 /// Publishes osproxy's diagnostics directives from Kubernetes to etcd, and shows what is on.
 #[derive(Debug, Parser)]
-#[command(name = NAME, version, propagate_version = true)]
+#[command(name = NAME, version, propagate_version = true, after_help = AS_A_PLUGIN)]
 pub struct Cli {
     #[command(subcommand)]
     command: Known,
@@ -53,6 +59,8 @@ pub struct Cli {
 enum Known {
     Adopt(adopt::Arguments),
     Check(check::Arguments),
+    #[command(name = COMPLETE, hide = true)]
+    Complete(complete::Arguments),
     Completion(completion::Arguments),
     Crd(crd::Arguments),
     EtcdRoles(etcd_roles::Arguments),
@@ -75,12 +83,16 @@ enum Known {
 }
 
 impl Cli {
-    /// Reads the arguments of this process. Where it was started as `kubectl-diag`, its help speaks of `kubectl diag`.
+    /// Reads the arguments of this process. Where it was started as `kubectl-diag`, its help speaks of `kubectl diag`; where as
+    /// `kubectl_complete-diag`, they are a command line to complete.
     ///
     /// Ends the process where they cannot be used, or ask for help.
     #[must_use]
     pub fn from_process() -> Self {
-        let arguments: Vec<OsString> = std::env::args_os().collect();
+        let mut arguments: Vec<OsString> = std::env::args_os().collect();
+        if is_named(arguments.first(), COMPLETER) {
+            arguments.splice(1..1, [COMPLETE.into(), "--".into()]);
+        }
         let matches = command_for(arguments.first()).try_get_matches_from(arguments);
         let read = matches.and_then(|matches| Self::from_arg_matches(&matches));
         read.unwrap_or_else(|error| terminal::explain(&error))
@@ -94,6 +106,10 @@ impl Cli {
         match self.command {
             Known::Adopt(arguments) => Ok(settle(adopt::run(&arguments))),
             Known::Check(arguments) => Ok(settle(check::run(&arguments))),
+            Known::Complete(arguments) => {
+                complete::run(&arguments, Self::command());
+                Ok(ExitCode::SUCCESS)
+            }
             Known::Completion(arguments) => {
                 Ok(settle(completion::run(&arguments, Self::command())))
             }
