@@ -13,6 +13,8 @@
 
 #[path = "cli/broken.rs"]
 mod broken;
+#[path = "cli/golden.rs"]
+mod golden;
 #[path = "cli/shell.rs"]
 mod shell;
 #[path = "support/mod.rs"]
