@@ -506,7 +506,7 @@ async fn off_takes_them_out_of_the_document(line: &Line, shell: &Shell) -> Resul
     said.ended(0)?;
     told(
         &said.out,
-        "default/inc-4711 is suspended, and in no document: no proxy reports, so nobody knows which of them have dropped it\n",
+        "default/inc-4711 is suspended: it is in no document, but no proxy reports, so nobody knows which of them have dropped it\n",
     )?;
     line.ids(&["default/held"]).await?;
     let said = shell.run(&["off", "--all"]).await?;

@@ -141,7 +141,7 @@ fn answer(object: &Value, now_secs: u64) -> Answer {
             let is = if is_on {
                 format!("{id} is on until {end}")
             } else {
-                format!("{id} is suspended, and in no document")
+                format!("{id} is suspended")
             };
             match proxies {
                 Told::Applied if is_on => {
@@ -155,9 +155,9 @@ fn answer(object: &Value, now_secs: u64) -> Answer {
                     "{is}: published, but no proxy reports, so nobody knows which of them have it"
                 )),
                 Told::NobodyReports => Answer::Yes(format!(
-                    "{is}: no proxy reports, so nobody knows which of them have dropped it"
+                    "{is}: it is in no document, but no proxy reports, so nobody knows which of them have dropped it"
                 )),
-                Told::Nothing => Answer::Yes(is),
+                Told::Nothing => Answer::Yes(format!("{is}: it is in no document")),
                 Told::Rejecting(reason, message) => {
                     Answer::No(format!("{id} is refused by a proxy ({reason}): {message}"))
                 }
