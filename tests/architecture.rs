@@ -78,6 +78,7 @@ const ROOMS: &[Room] = &[
     pure("cli/status/view").knows(&["resource", "operator"]),
     pure("cli/check/judge").knows(&["operator"]),
     pure("cli/check/line").knows(&[]),
+    pure("cli/complete/words").knows(&[]).and(&["clap"]),
     pure("cli/proxies/view").knows(&["fleet", "resource", "operator"]),
     pure("cli/table").knows(&[]),
     shell("cli").knows(&["document", "fleet", "etcd", "resource", "operator"]),

@@ -13,6 +13,8 @@
 
 #[path = "cli/broken.rs"]
 mod broken;
+#[path = "cli/golden.rs"]
+mod golden;
 #[path = "cli/shell.rs"]
 mod shell;
 #[path = "support/mod.rs"]
@@ -219,6 +221,12 @@ async fn extend_counts_from_now_and_never_shortens(line: &Line, shell: &Shell) -
         "it was changed"
     );
 
+    // In its first second it could still last that long.
+    eventually("a second to pass", SOON, async || {
+        ensure!(support::now_secs() > before + 1, "it is the same one");
+        Ok(())
+    })
+    .await?;
     let said = shell.run(&["extend", "inc-4711", "--for=168h"]).await?;
     said.ended(1)?;
     ensure!(said.err.contains("168h is the longest"), "{said:?}");
@@ -340,10 +348,41 @@ async fn it_is_a_plugin_of_kubectl(line: &Line, shell: &Shell) -> Result<()> {
             .contains("Usage: kubectl diag wait [OPTIONS] <NAME>"),
         "{help:?}"
     );
+    kubectl_completes_its_words(line, shell).await?;
     for name in ["bash", "zsh", "fish"] {
         let said = shell.run(&["completion", name]).await?;
         said.ended(0)?;
         ensure!(said.out.contains("extend"), "{said:?}");
+    }
+    Ok(())
+}
+
+/// By kubectl's own completion, which asks a second link of the program.
+async fn kubectl_completes_its_words(line: &Line, shell: &Shell) -> Result<()> {
+    for (words, expected) in [
+        (
+            &["st"][..],
+            "status\tShow what is on: what ends first comes first\n:4\n",
+        ),
+        (&["status", "-o", "y"], "yaml\tFor machines, as YAML\n:4\n"),
+        (&["extend", "inc"], "inc-4711\tOn\n:4\n"),
+        (&["off", "inc-4711", "t"], "typo\tRefused\n:4\n"),
+        (&["wait", "-n", "kube-system", ""], ":4\n"),
+        // A server that is not there costs a second at most, and no word.
+        (&["wait", "--kubeconfig=/nowhere/at/all", ""], ":4\n"),
+        (&["status", "--kubeconfig", ""], ":0\n"),
+    ] {
+        let args: Vec<&str> = ["__complete", "diag"]
+            .iter()
+            .chain(words)
+            .copied()
+            .collect();
+        let said = shell.plugin(line, &args).await?;
+        said.ended(0)?;
+        ensure!(said.out == expected, "{words:?}: {said:?}");
+        // kubectl talks to whoever debugs it; we say nothing.
+        let kubectls = |line: &str| line.starts_with("[Debug]") || line.starts_with("Completion");
+        ensure!(said.err.lines().all(kubectls), "{said:?}");
     }
     Ok(())
 }
@@ -473,7 +512,7 @@ async fn off_takes_them_out_of_the_document(line: &Line, shell: &Shell) -> Resul
     said.ended(0)?;
     told(
         &said.out,
-        "default/inc-4711 is suspended: published, but no proxy reports, so nobody knows which of them have it\n",
+        "default/inc-4711 is suspended: it is in no document, but no proxy reports, so nobody knows which of them have dropped it\n",
     )?;
     line.ids(&["default/held"]).await?;
     let said = shell.run(&["off", "--all"]).await?;

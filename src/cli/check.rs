@@ -31,9 +31,6 @@ use line::{Line, Verdict};
 #[derive(Debug, Args)]
 #[command(after_help = exit::HELP)]
 pub(super) struct Arguments {
-    #[command(flatten)]
-    kube: KubeArguments,
-
     /// Before an installation: only what it takes for one.
     #[arg(long)]
     pre: bool,
@@ -41,6 +38,9 @@ pub(super) struct Arguments {
     /// How to print it.
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
+
+    #[command(flatten)]
+    kube: KubeArguments,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
@@ -345,9 +345,13 @@ async fn found<T>(cluster: &Cluster, call: impl Future<Output = kube::Result<T>>
         Ok(Some(answer)) => Found::Is(answer),
         Ok(None) => Found::Absent,
         Err(failure) if failure.is_forbidden => Found::Forbidden,
-        Err(failure) => Found::Failed(plain(
-            failure.to_string().lines().next().unwrap_or_default(),
-        )),
+        Err(failure) => {
+            let text = failure.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            // The line that it becomes part of says what could not be looked at.
+            let why = first.strip_prefix("cannot look: ").unwrap_or(first);
+            Found::Failed(plain(why))
+        }
     }
 }
 
@@ -425,6 +429,7 @@ fn text(lines: &[Line], look: Look) -> String {
             Tone::Doubtful,
             &format!("Nothing is broken; {some} to look at."),
         ),
+        (1, _) => look.paint(Tone::Bad, &format!("1 of {} is broken.", lines.len())),
         (some, _) => look.paint(Tone::Bad, &format!("{some} of {} are broken.", lines.len())),
     };
     out.push('\n');

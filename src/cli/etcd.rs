@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 
-use crate::etcd::{ConnectOptions, Keys, Password};
+use super::exit::Failure;
+use crate::etcd::{ConnectOptions, Fault, Keys, Password};
 use crate::operator::publish::keys::KeyStore;
 
 /// Where etcd is, and which key is meant.
@@ -16,6 +17,7 @@ pub(super) struct EtcdArguments {
     #[arg(
         long,
         env = "OSPROXY_ETCD_ENDPOINTS",
+        value_name = "URL",
         value_delimiter = ',',
         required = true
     )]
@@ -37,6 +39,7 @@ pub(super) struct EtcdAccess {
     #[arg(
         long,
         env = "OSPROXY_ETCD_DIRECTIVES_KEY",
+        value_name = "KEY",
         default_value = "osproxy/directives"
     )]
     pub(super) etcd_directives_key: String,
@@ -100,7 +103,10 @@ impl EtcdArguments {
     }
 
     /// Connects, for a command that exits.
-    pub(super) async fn store(&self) -> anyhow::Result<KeyStore> {
+    ///
+    /// # Errors
+    /// Where the options cannot be used, or nothing is there to connect to.
+    pub(super) async fn store(&self) -> Result<KeyStore, Failure> {
         self.access.store(&self.etcd_endpoints).await
     }
 }
@@ -120,11 +126,28 @@ impl EtcdAccess {
     }
 
     /// Connects to these endpoints, for a command that exits.
-    pub(super) async fn store(&self, endpoints: &[String]) -> anyhow::Result<KeyStore> {
-        let keys = Keys::new(&self.etcd_directives_key)?;
-        KeyStore::open(self.options(endpoints)?, keys)
-            .await
-            .context("cannot use --etcd-endpoints")
+    ///
+    /// # Errors
+    /// As [`EtcdArguments::store`].
+    pub(super) async fn store(&self, endpoints: &[String]) -> Result<KeyStore, Failure> {
+        let keys = Keys::new(&self.etcd_directives_key);
+        let keys = keys.map_err(|error| Failure::cannot(error.to_string()))?;
+        let options = self.options(endpoints);
+        let options = options.map_err(|error| Failure::cannot(format!("{error:#}")))?;
+        let store = KeyStore::open(options, keys).await;
+        store.map_err(|fault| unreadable("connect to etcd", fault))
+    }
+}
+
+/// That etcd gave no answer which is of use; `what` is what could not be done.
+pub(super) fn unreadable(what: &str, fault: Fault) -> Failure {
+    let failure = Failure::cannot(format!("cannot {what}: {fault}"));
+    match fault {
+        Fault::Authentication | Fault::PermissionDenied | Fault::Options | Fault::Tls => failure
+            .hint("`etcd-roles` prints the rights that are needed; the --etcd- options name certificate, user and password"),
+        Fault::NotSent | Fault::Timeout | Fault::Unavailable => failure
+            .hint("see whether `etcdctl endpoint health` gets an answer; --etcd-endpoints names other members"),
+        _ => failure,
     }
 }
 

@@ -6,18 +6,22 @@
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
-use anyhow::{bail, ensure};
 use clap::Args;
 
+use super::exit::{self, Failure};
 use crate::etcd::Keys;
 
-/// Which key, and what the users are called.
+/// Print the etcdctl lines that give the operator and the proxies their rights on a key, and no more.
+///
+/// A script for a shell; nothing is connected to. What each right is for stands beside it.
 #[derive(Debug, Args)]
+#[command(after_help = exit::HELP)]
 pub(super) struct Arguments {
     /// The key that the proxies read their directives from.
     #[arg(
         long,
         env = "OSPROXY_ETCD_DIRECTIVES_KEY",
+        value_name = "KEY",
         default_value = "osproxy/directives"
     )]
     etcd_directives_key: String,
@@ -44,10 +48,10 @@ pub(super) struct Arguments {
 ///
 /// # Errors
 /// Where key or users cannot be used, or standard output cannot be written to.
-pub(super) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let script = script(arguments)?;
     io::stdout().lock().write_all(script.as_bytes())?;
-    Ok(())
+    Ok(exit::YES)
 }
 
 /// A right on one key, or on all that begin alike.
@@ -115,16 +119,19 @@ const FLEET: &[Grant] = &[
     },
 ];
 
-fn script(arguments: &Arguments) -> anyhow::Result<String> {
-    let keys = Keys::new(&arguments.etcd_directives_key)?;
+fn script(arguments: &Arguments) -> Result<String, Failure> {
+    let keys = Keys::new(&arguments.etcd_directives_key);
+    let keys = keys.map_err(|error| Failure::cannot(error.to_string()))?;
     let (operator, proxy) = (&arguments.operator_user, &arguments.proxy_user);
     for (flag, user) in [("--operator-user", operator), ("--proxy-user", proxy)] {
         usable(flag, user, arguments.passwords)?;
     }
-    ensure!(
-        operator != proxy,
-        "--operator-user and --proxy-user are both `{operator}`: one user would have the rights of both. Give each its own"
-    );
+    if operator == proxy {
+        return Err(Failure::cannot(format!(
+            "--operator-user and --proxy-user are both `{operator}`: one user would have the rights of both"
+        ))
+        .hint("give each its own"));
+    }
     let mut text = format!(
         "#!/bin/sh\n\
          # The rights of osproxy-directives on the key {}, by `osproxy-directives etcd-roles`.\n\
@@ -168,24 +175,25 @@ case $OSPROXY_OPERATOR_PASSWORD$OSPROXY_PROXY_PASSWORD in
 esac
 ";
 
-fn usable(flag: &str, user: &str, passwords: bool) -> anyhow::Result<()> {
+fn usable(flag: &str, user: &str, passwords: bool) -> Result<(), Failure> {
     let allowed = "allowed is any other text without control characters, such as osproxy-operator";
-    if user.is_empty() {
-        bail!("{flag} is empty; {allowed}");
-    }
-    if user.chars().any(char::is_control) {
-        bail!("{flag} holds a control character; {allowed}");
-    }
-    ensure!(
-        user != "root",
-        "{flag} is `root`, whose role may do everything in etcd, whatever it is granted; {allowed}"
-    );
-    ensure!(
-        !passwords || !user.contains(':'),
-        "{flag} `{user}` holds a colon, and etcdctl takes what follows one for the password; \
-         choose another name, or leave --passwords out"
-    );
-    Ok(())
+    let (wrong, hint) = if user.is_empty() {
+        ("is empty".to_owned(), allowed)
+    } else if user.chars().any(char::is_control) {
+        ("holds a control character".to_owned(), allowed)
+    } else if user == "root" {
+        let why = "is `root`, whose role may do everything in etcd, whatever it is granted";
+        (why.to_owned(), allowed)
+    } else if passwords && user.contains(':') {
+        let why = "holds a colon, and etcdctl takes what follows one for the password";
+        (
+            format!("`{user}` {why}"),
+            "choose another name, or leave --passwords out",
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Failure::cannot(format!("{flag} {wrong}")).hint(hint))
 }
 
 fn role<'g>(

@@ -3,17 +3,19 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use super::terminal::say;
+
 /// The answer is yes, or it is done.
 pub(super) const YES: u8 = 0;
 /// The answer is no: refused, not found, or something is broken.
 pub(super) const NO: u8 = 1;
-/// It could not be asked or done: wrong usage, no API server, no right. clap ends with it too.
+/// It could not be asked or done: wrong usage, no server, no right. clap ends with it too.
 pub(super) const CANNOT: u8 = 2;
 /// The time ran out before there was an answer.
 pub(super) const NOT_YET: u8 = 3;
 
 /// The exit statuses, for the help of every command that has them.
-pub(super) const HELP: &str = "Exit status: 0 yes or done; 1 no: refused, not found, broken; 2 it could not be asked: wrong usage, no API server, \
+pub(super) const HELP: &str = "Exit status: 0 yes or done; 1 no: refused, not found, broken; 2 it could not be asked: wrong usage, no server, \
      no right; 3 the time ran out.";
 
 /// Why a command could not do its work.
@@ -87,7 +89,7 @@ impl From<std::io::Error> for Failure {
 /// Says on standard error why a command failed, and turns its end into an exit status.
 pub(super) fn settle(ended: Result<u8, Failure>) -> ExitCode {
     ExitCode::from(ended.unwrap_or_else(|failure| {
-        eprintln!("error: {failure}");
+        say(&format!("error: {failure}"));
         failure.status
     }))
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::exit::{self, Failure};
 use super::kube::{KubeArguments, block_on, duration};
+use super::terminal::{say, tell};
 use super::wait::{Bound, wait};
 use crate::operator::observe::{Projected, Resource, project};
 use crate::operator::report::rfc3339;
@@ -21,9 +22,6 @@ use crate::resource::{Phase, format_duration};
 #[derive(Debug, Args)]
 #[command(after_help = exit::HELP)]
 pub(super) struct Arguments {
-    #[command(flatten)]
-    kube: KubeArguments,
-
     /// The directive's name.
     name: String,
 
@@ -33,6 +31,9 @@ pub(super) struct Arguments {
 
     #[command(flatten)]
     bound: Bound,
+
+    #[command(flatten)]
+    kube: KubeArguments,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
@@ -54,7 +55,7 @@ async fn extend(arguments: &Arguments) -> Result<u8, Failure> {
         let object = serde_json::to_value(&object).unwrap_or_default();
         let (ttl, was_over) = match longer(&object, arguments.lasting, cluster.now_secs())? {
             Longer::Already(end) => {
-                println!("{namespace}/{name} lasts until {end} as it is");
+                tell(&format!("{namespace}/{name} lasts until {end} as it is"))?;
                 return Ok(exit::YES);
             }
             Longer::By { ttl, was_over } => (ttl, was_over),
@@ -82,10 +83,10 @@ async fn extend(arguments: &Arguments) -> Result<u8, Failure> {
             continue;
         }
         if was_over {
-            eprintln!("{namespace}/{name} had ended, and is on again");
+            say(&format!("{namespace}/{name} had ended, and is on again"));
         }
         let sentence = wait(&cluster, &namespace, name, arguments.bound).await?;
-        println!("{sentence}");
+        tell(&sentence)?;
         return Ok(exit::YES);
     }
     Err(Failure::no(format!(

@@ -1,36 +1,42 @@
-//! `osproxy-directives import`
+//! `osproxy-directives import`: prints the document at the key as resources.
 
 use std::io::Write as _;
 
-use anyhow::{Context as _, bail};
 use clap::Args;
 use osproxy_core::SystemClock;
 use serde_json::{Map, Value, json};
 
-use super::etcd::{EtcdArguments, block_on};
+use super::etcd::{EtcdArguments, unreadable};
+use super::exit::{self, Failure};
+use super::kube::block_on;
 use crate::document::{Accepted, Moment, Publication, RelativeEntry, Selector};
 use crate::operator::report::rfc3339;
 use crate::resource::format_duration;
 
-/// Prints the document at the key as `DiagnosticsDirective` resources, to be looked at, edited and applied. Writes nothing.
+/// Print the document at the key as resources.
+///
+/// As `DiagnosticsDirective` resources, to be looked at, edited and applied, under the etcd revision that `adopt` asks for. Speaks to etcd
+/// alone. Writes nothing.
 #[derive(Debug, Args)]
+#[command(after_help = exit::HELP)]
 pub(super) struct Arguments {
+    /// The namespace for directives whose id does not name one.
+    #[arg(long, short, value_name = "NAME", default_value = "default")]
+    namespace: String,
+
     #[command(flatten)]
     etcd: EtcdArguments,
-
-    /// The namespace for directives whose id does not name one.
-    #[arg(long, short, default_value = "default")]
-    namespace: String,
 }
 
-pub(super) fn run(arguments: Arguments) -> anyhow::Result<()> {
+pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     block_on(import(arguments))
 }
 
-async fn import(arguments: Arguments) -> anyhow::Result<()> {
+async fn import(arguments: &Arguments) -> Result<u8, Failure> {
     let Arguments { etcd, namespace } = arguments;
     let store = etcd.store().await?;
-    let state = store.read().await.context("cannot read the key")?;
+    let read = store.read().await;
+    let state = read.map_err(|fault| unreadable("read the key", fault))?;
     let key = &etcd.access.etcd_directives_key;
     let mut out = std::io::stdout().lock();
     let Some(document) = &state.document else {
@@ -39,32 +45,33 @@ async fn import(arguments: Arguments) -> anyhow::Result<()> {
             "# {key} is absent at etcd revision {}; to adopt it: --revision 0",
             state.revision
         )?;
-        return Ok(());
+        return Ok(exit::YES);
     };
     let revision = document.mod_revision;
-    let accepted = match Accepted::from_bytes(&document.value) {
-        Ok(accepted) => accepted,
-        Err(refusal) => bail!(
-            "{key} at etcd revision {revision} holds {} bytes that are no document ({refusal}); \
-             no proxy with this project's store applies them. To discard them, adopt the key with --revision {revision}",
+    let accepted = Accepted::from_bytes(&document.value).map_err(|refusal| {
+        Failure::no(format!(
+            "{key} at etcd revision {revision} holds {} bytes that are no document ({refusal}); no proxy with this project's store \
+             applies them",
             document.value.len()
-        ),
-    };
+        ))
+        .hint(format!("to discard them, take the key over: `adopt --revision {revision}`"))
+    })?;
     writeln!(
         out,
         "# {key} at etcd revision {revision}; to adopt it: --revision {revision}"
     )?;
     let now_secs = Moment::now(&SystemClock).wall_secs();
     for relative in accepted.entries() {
-        match manifest(relative, document.publication(), now_secs, &namespace) {
+        match manifest(relative, document.publication(), now_secs, namespace) {
             Some(manifest) => {
-                let yaml = serde_saphyr::to_string(&manifest).context("cannot print YAML")?;
+                let yaml = serde_saphyr::to_string(&manifest)
+                    .map_err(|error| Failure::cannot(format!("cannot print YAML: {error}")))?;
                 writeln!(out, "---\n{}", yaml.trim_end())?;
             }
             None => writeln!(out, "---\n# {:?} has ended", relative.entry.id)?,
         }
     }
-    Ok(())
+    Ok(exit::YES)
 }
 
 /// The resource that says what `relative` says; `None` where it has ended.

@@ -284,7 +284,9 @@ fn unusable(error: &dyn std::error::Error) -> Failure {
 
 /// An error and what caused it, each once.
 fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+    let text = error.to_string();
+    // The name of an enum's case says nothing to a person.
+    let mut text = text.trim_start_matches("ServiceError: ").to_owned();
     let mut next = error.source();
     while let Some(cause) = next {
         let cause_text = cause.to_string();

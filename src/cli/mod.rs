@@ -6,6 +6,7 @@
 
 mod adopt;
 mod check;
+mod complete;
 mod completion;
 mod crd;
 mod etcd;
@@ -38,12 +39,17 @@ use exit::settle;
 /// What the program is called, and the binary that kubectl finds as its plugin.
 const NAME: &str = "osproxy-directives";
 const PLUGIN: &str = "kubectl-diag";
+/// What kubectl runs to complete a command line of its plugin, and the command that answers.
+const COMPLETER: &str = "kubectl_complete-diag";
+const COMPLETE: &str = "__complete";
+const AS_A_PLUGIN: &str = "Linked as kubectl-diag somewhere in PATH it is kubectl's plugin `kubectl diag`; linked as kubectl_complete-diag \
+     as well, kubectl's own completion completes that.";
 /// Who writes, for the API server.
 const FIELD_MANAGER: &str = "osproxy-directives-cli";
 
 /// Publishes osproxy's diagnostics directives from Kubernetes to etcd, and shows what is on.
 #[derive(Debug, Parser)]
-#[command(name = NAME, version, propagate_version = true)]
+#[command(name = NAME, version, propagate_version = true, after_help = AS_A_PLUGIN)]
 pub struct Cli {
     #[command(subcommand)]
     command: Known,
@@ -51,18 +57,17 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Known {
-    /// Take a key over for a release.
     Adopt(adopt::Arguments),
     Check(check::Arguments),
+    #[command(name = COMPLETE, hide = true)]
+    Complete(complete::Arguments),
     Completion(completion::Arguments),
     Crd(crd::Arguments),
-    /// Print the etcdctl lines that give the operator and the proxies their rights on a key, and no more.
     EtcdRoles(etcd_roles::Arguments),
     Extend(extend::Arguments),
     /// Print the page about the operator's metrics, for docs/metrics.md.
     #[command(hide = true)]
     Metrics,
-    /// Print the document at the key as resources.
     Import(import::Arguments),
     Off(off::Arguments),
     On(on::Arguments),
@@ -73,20 +78,24 @@ enum Known {
     Probe(probe::Arguments),
     Proxies(proxies::Arguments),
     Status(status::Arguments),
-    /// Check manifests as the API server and the operator would, without a cluster.
     Validate(validate::Arguments),
     Wait(wait::Arguments),
 }
 
 impl Cli {
-    /// Reads the arguments of this process. Where it was started as `kubectl-diag`, its help speaks of `kubectl diag`.
+    /// Reads the arguments of this process. Where it was started as `kubectl-diag`, its help speaks of `kubectl diag`; where as
+    /// `kubectl_complete-diag`, they are a command line to complete.
     ///
     /// Ends the process where they cannot be used, or ask for help.
     #[must_use]
     pub fn from_process() -> Self {
-        let arguments: Vec<OsString> = std::env::args_os().collect();
-        let matches = command_for(arguments.first()).get_matches_from(arguments);
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        let mut arguments: Vec<OsString> = std::env::args_os().collect();
+        if is_named(arguments.first(), COMPLETER) {
+            arguments.splice(1..1, [COMPLETE.into(), "--".into()]);
+        }
+        let matches = command_for(arguments.first()).try_get_matches_from(arguments);
+        let read = matches.and_then(|matches| Self::from_arg_matches(&matches));
+        read.unwrap_or_else(|error| terminal::explain(&error))
     }
 
     /// Runs the command and returns its exit status.
@@ -95,24 +104,27 @@ impl Cli {
     /// What a person has to know about why it failed.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
-            Known::Adopt(arguments) => adopt::run(arguments).map(done),
+            Known::Adopt(arguments) => Ok(settle(adopt::run(&arguments))),
             Known::Check(arguments) => Ok(settle(check::run(&arguments))),
-            Known::Completion(arguments) => {
-                completion::run(&arguments, Self::command());
+            Known::Complete(arguments) => {
+                complete::run(&arguments, Self::command());
                 Ok(ExitCode::SUCCESS)
             }
-            Known::Crd(arguments) => crd::run(&arguments).map(done),
-            Known::EtcdRoles(arguments) => etcd_roles::run(&arguments).map(done),
+            Known::Completion(arguments) => {
+                Ok(settle(completion::run(&arguments, Self::command())))
+            }
+            Known::Crd(arguments) => Ok(settle(crd::run(&arguments))),
+            Known::EtcdRoles(arguments) => Ok(settle(etcd_roles::run(&arguments))),
             Known::Extend(arguments) => Ok(settle(extend::run(&arguments))),
             Known::Metrics => metrics::run().map(done),
-            Known::Import(arguments) => import::run(arguments).map(done),
+            Known::Import(arguments) => Ok(settle(import::run(&arguments))),
             Known::Off(arguments) => Ok(settle(off::run(&arguments))),
             Known::On(arguments) => Ok(settle(on::run(&arguments))),
             Known::Operator(arguments) => operator::run(arguments).map(done),
             Known::Probe(arguments) => probe::run(arguments).map(done),
             Known::Proxies(arguments) => Ok(settle(proxies::run(&arguments))),
             Known::Status(arguments) => Ok(settle(status::run(&arguments))),
-            Known::Validate(arguments) => validate::run(&arguments),
+            Known::Validate(arguments) => Ok(settle(validate::run(&arguments))),
             Known::Wait(arguments) => Ok(settle(wait::run(&arguments))),
         }
     }
@@ -121,12 +133,17 @@ impl Cli {
 /// The command line of a program that was started as `program`.
 fn command_for(program: Option<&OsString>) -> Command {
     let command = Cli::command();
-    let name = program.and_then(|program| Path::new(program).file_stem());
-    if name.is_some_and(|name| name == PLUGIN) {
+    if is_named(program, PLUGIN) {
         command.name(PLUGIN).bin_name("kubectl diag")
     } else {
         command
     }
+}
+
+/// Whether a program was started under that name.
+fn is_named(program: Option<&OsString>, name: &str) -> bool {
+    let stem = program.and_then(|program| Path::new(program).file_stem());
+    stem.is_some_and(|stem| stem == name)
 }
 
 fn done((): ()) -> ExitCode {

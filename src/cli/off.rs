@@ -8,6 +8,7 @@ use serde_json::json;
 use super::exit::{self, Failure};
 use super::kube::{Cluster, KubeArguments, block_on};
 use super::standing::{Standing, judge};
+use super::terminal::{say, tell};
 use super::wait::{Bound, wait};
 
 /// Take directives off: suspend them, and wait until no document holds them.
@@ -16,9 +17,6 @@ use super::wait::{Bound, wait};
 #[derive(Debug, Args)]
 #[command(after_help = exit::HELP)]
 pub(super) struct Arguments {
-    #[command(flatten)]
-    kube: KubeArguments,
-
     /// The names of the directives.
     #[arg(required_unless_present = "all", value_name = "NAME")]
     names: Vec<String>,
@@ -37,6 +35,9 @@ pub(super) struct Arguments {
 
     #[command(flatten)]
     bound: Bound,
+
+    #[command(flatten)]
+    kube: KubeArguments,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
@@ -55,7 +56,7 @@ async fn switch_off(arguments: &Arguments) -> Result<u8, Failure> {
             .collect()
     };
     if chosen.is_empty() {
-        println!("Nothing is on.");
+        tell("Nothing is on.")?;
         return Ok(exit::YES);
     }
     // All of them first, so that none stays on while another one is waited for.
@@ -70,11 +71,11 @@ async fn switch_off(arguments: &Arguments) -> Result<u8, Failure> {
     }
     for (namespace, name) in done {
         if arguments.delete {
-            println!("{namespace}/{name} is deleted");
+            tell(&format!("{namespace}/{name} is deleted"))?;
             continue;
         }
         match wait(&cluster, &namespace, &name, arguments.bound).await {
-            Ok(sentence) => println!("{sentence}"),
+            Ok(sentence) => tell(&sentence)?,
             Err(failure) => worst = worst.max(told(&failure)),
         }
     }
@@ -82,7 +83,7 @@ async fn switch_off(arguments: &Arguments) -> Result<u8, Failure> {
 }
 
 fn told(failure: &Failure) -> u8 {
-    eprintln!("error: {failure}");
+    say(&format!("error: {failure}"));
     failure.status
 }
 

@@ -1,5 +1,7 @@
 //! `osproxy-directives on`: switches a directive on.
 
+use std::io::{self, Write as _};
+
 use clap::Args;
 use kube::api::PostParams;
 use kube::core::DynamicObject;
@@ -7,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::exit::{self, Failure};
 use super::kube::{KubeArguments, block_on};
+use super::terminal::{say, tell};
 use super::wait::{Bound, wait};
 use crate::resource::vocabulary::{ENDPOINTS, LEVELS};
 use crate::resource::{format_duration, parse, parse_duration_millis, parse_sample};
@@ -17,14 +20,8 @@ use crate::resource::{format_duration, parse, parse_duration_millis, parse_sampl
 #[derive(Debug, Args)]
 #[command(after_help = exit::HELP)]
 pub(super) struct Arguments {
-    #[command(flatten)]
-    kube: KubeArguments,
-
     /// The directive's name; by default one is made of your own.
     name: Option<String>,
-
-    #[command(flatten)]
-    target: Target,
 
     /// How verbosely requests are recorded.
     #[arg(long, value_parser = LEVELS, default_value = "Off")]
@@ -56,6 +53,12 @@ pub(super) struct Arguments {
 
     #[command(flatten)]
     bound: Bound,
+
+    #[command(flatten)]
+    target: Target,
+
+    #[command(flatten)]
+    kube: KubeArguments,
 }
 
 /// Which requests. Everything that is given must hold.
@@ -100,7 +103,9 @@ async fn switch_on(arguments: &Arguments) -> Result<u8, Failure> {
     if arguments.dry_run {
         let yaml = serde_saphyr::to_string(&manifest);
         let yaml = yaml.map_err(|error| Failure::cannot(format!("cannot print YAML: {error}")))?;
-        println!("{}", yaml.trim_end());
+        io::stdout()
+            .lock()
+            .write_all(format!("{}\n", yaml.trim_end()).as_bytes())?;
         return Ok(exit::YES);
     }
     let object: DynamicObject = serde_json::from_value(manifest)
@@ -120,9 +125,11 @@ async fn switch_on(arguments: &Arguments) -> Result<u8, Failure> {
         }
     })?;
     let name = made.metadata.name.unwrap_or_default();
-    eprintln!("{namespace}/{name} is applied; `off {name} -n {namespace}` takes it off again");
+    say(&format!(
+        "{namespace}/{name} is applied; `off {name} -n {namespace}` takes it off again"
+    ));
     let sentence = wait(&cluster, &namespace, &name, arguments.bound).await?;
-    println!("{sentence}");
+    tell(&sentence)?;
     Ok(exit::YES)
 }
 

@@ -20,9 +20,6 @@ use crate::operator::{self, Options};
 /// Every flag is also an environment variable: `OSPROXY_` and its name in capitals.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    #[command(flatten)]
-    etcd: EtcdArguments,
-
     /// Namespace and name of this release, as `namespace/name`. With the cluster it owns the key: two releases cannot share one.
     #[arg(long, env = "OSPROXY_RELEASE", default_value = "default/osproxy-directives", value_parser = release)]
     release: String,
@@ -55,6 +52,9 @@ pub(super) struct Arguments {
     /// How to log.
     #[arg(long, env = "OSPROXY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
     log_format: LogFormat,
+
+    #[command(flatten)]
+    etcd: EtcdArguments,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

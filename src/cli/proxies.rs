@@ -8,7 +8,7 @@ use clap::Args;
 use etcd_client::GetOptions;
 
 use super::check::{Found, fleets};
-use super::etcd::EtcdAccess;
+use super::etcd::{EtcdAccess, unreadable};
 use super::exit::{self, Failure};
 use super::kube::{KubeArguments, block_on};
 use super::terminal::{Format, Look};
@@ -24,6 +24,10 @@ use view::Proxies;
 #[derive(Debug, Args)]
 #[command(after_help = exit::HELP)]
 pub(super) struct Arguments {
+    /// How to print it.
+    #[arg(short, long, value_enum, default_value_t = Format::Text)]
+    output: Format,
+
     #[command(flatten)]
     kube: KubeArguments,
 
@@ -31,6 +35,7 @@ pub(super) struct Arguments {
     #[arg(
         long,
         env = "OSPROXY_ETCD_ENDPOINTS",
+        value_name = "URL",
         value_delimiter = ',',
         help_heading = "etcd"
     )]
@@ -38,10 +43,6 @@ pub(super) struct Arguments {
 
     #[command(flatten)]
     etcd: EtcdAccess,
-
-    /// How to print it.
-    #[arg(short, long, value_enum, default_value_t = Format::Text)]
-    output: Format,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
@@ -88,10 +89,8 @@ async fn reported(arguments: &Arguments) -> Result<Proxies, Failure> {
 
 /// As they say themselves.
 async fn recorded(arguments: &Arguments) -> Result<Proxies, Failure> {
-    let store = arguments.etcd.store(&arguments.etcd_endpoints).await;
-    let store = store.map_err(|error| Failure::cannot(format!("{error:#}")))?;
-    let unread =
-        |fault: Fault| Failure::cannot(format!("cannot read the proxies' records: {fault}"));
+    let store = arguments.etcd.store(&arguments.etcd_endpoints).await?;
+    let unread = |fault| unreadable("read the proxies' records", fault);
     let state = store.read().await.map_err(unread)?;
     let view = records(&store).await.map_err(unread)?;
     // Without a document there is nothing to be behind of.

@@ -68,8 +68,10 @@ pub(super) struct Seen {
 pub(super) enum Told {
     /// Every proxy that reports is current.
     Applied,
-    /// No proxy reports, or nobody asked.
+    /// No proxy reports.
     NobodyReports,
+    /// Nothing is said of it: it has been in no document, or nobody has asked the proxies yet.
+    Nothing,
     /// Some are behind, or not counted yet; reason and message.
     Behind(String, String),
     /// Some refused the document; reason and message.
@@ -92,12 +94,12 @@ fn seen(resource: &Resource, now_secs: u64) -> Seen {
     let proxies = told(resource);
     let status = resource.status.value();
     let applied = status.get("applied").and_then(Value::as_str);
-    let counts = proxies != Told::NobodyReports;
+    let counts = !matches!(proxies, Told::NobodyReports | Told::Nothing);
     let trouble = match &proxies {
         Told::Behind(reason, message) | Told::Rejecting(reason, message) => {
             Some((reason.clone(), message.clone()))
         }
-        Told::Applied | Told::NobodyReports => None,
+        Told::Applied | Told::NobodyReports | Told::Nothing => None,
     };
     Seen {
         namespace: id.namespace.clone(),
@@ -118,7 +120,10 @@ fn seen(resource: &Resource, now_secs: u64) -> Seen {
             .map(plain),
         created_by: text(read.and_then(|read| read.created_by.as_ref())),
         comment: text(read.and_then(|read| read.comment.as_ref())),
-        why: why.or(trouble.filter(|_| standing == Standing::On)),
+        why: why.or(
+            // What proxies have not dropped is on there.
+            trouble.filter(|_| matches!(standing, Standing::On | Standing::Suspended)),
+        ),
         proxies,
     }
 }
@@ -164,7 +169,7 @@ fn standing(resource: &Resource, now_secs: u64) -> (Standing, Option<(String, St
 
 fn told(resource: &Resource) -> Told {
     let Some(applied) = condition(resource, "Applied") else {
-        return Told::NobodyReports;
+        return Told::Nothing;
     };
     let (reason, message) = applied.why();
     match (applied.status.as_str(), reason.as_str()) {

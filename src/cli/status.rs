@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::check::{Found, fleets};
 use super::exit::{self, Failure};
 use super::kube::{Cluster, KubeArguments, block_on};
-use super::terminal::Look;
+use super::terminal::{Look, say};
 use view::Overview;
 
 /// Show what is on: what ends first comes first.
@@ -22,9 +22,6 @@ use view::Overview;
 #[derive(Debug, Args)]
 #[command(after_help = exit::HELP)]
 pub(super) struct Arguments {
-    #[command(flatten)]
-    kube: KubeArguments,
-
     /// All namespaces, and no other answer.
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     all_namespaces: bool,
@@ -36,6 +33,9 @@ pub(super) struct Arguments {
     /// How to print it.
     #[arg(short, long, value_enum, default_value_t = Format::Text)]
     output: Format,
+
+    #[command(flatten)]
+    kube: KubeArguments,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         loop {
             let looked = look(&cluster, arguments).await;
             if !arguments.watch {
-                print(&looked?, arguments.output, false)?;
+                print(&looked?, arguments.output, Turn::Only)?;
                 return Ok(exit::YES);
             }
             match looked {
@@ -68,12 +68,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
                     let look = Look::of_stdout();
                     // In a pipe only what is new is told; time passes without being told.
                     if look.terminal || shown.as_ref() != Some(&overview.timeless()) {
-                        print(&overview, arguments.output, true)?;
+                        let turn = if shown.is_some() {
+                            Turn::Next
+                        } else {
+                            Turn::First
+                        };
+                        print(&overview, arguments.output, turn)?;
                         shown = Some(overview.timeless());
                     }
                 }
                 // A server that is away for a while is what one watches for.
-                Err(failure) if shown.is_some() => eprintln!("error: {failure}"),
+                Err(failure) if shown.is_some() => say(&format!("error: {failure}")),
                 Err(failure) => return Err(failure),
             }
             tokio::time::sleep(LOOK_AGAIN).await;
@@ -83,42 +88,64 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
 
 async fn look(cluster: &Cluster, arguments: &Arguments) -> Result<Overview, Failure> {
     let namespace = arguments.kube.namespace.as_deref();
-    let (objects, fleets) = tokio::join!(list(cluster, arguments), fleets(cluster, namespace));
+    let (listed, fleets) = tokio::join!(list(cluster, arguments), fleets(cluster, namespace));
+    let (objects, namespace) = listed?;
     // Nobody is kept from the directives because the fleet cannot be seen.
     let fleet = match fleets {
         Found::Is(fleets) => fleets.into_iter().next(),
         Found::Absent | Found::Forbidden | Found::Failed(_) => None,
     };
-    Ok(Overview::new(&objects?, fleet, cluster.now_secs()))
+    Ok(Overview::new(&objects, fleet, cluster.now_secs()).of_namespace(namespace))
 }
 
-/// The directives that may be seen. Where all were meant and not said, and may not be read, those of one namespace.
-async fn list(cluster: &Cluster, arguments: &Arguments) -> Result<Vec<Value>, Failure> {
+/// The directives that may be seen, and of which namespace they are, where of one. Where all were meant and not said, and may not
+/// be read, those of one namespace.
+async fn list(
+    cluster: &Cluster,
+    arguments: &Arguments,
+) -> Result<(Vec<Value>, Option<String>), Failure> {
     let what = "list the directives";
     let params = ListParams::default();
     let one = arguments.kube.namespace.as_deref();
     let directives = cluster.directives(one);
     let first = cluster.ask(what, directives.list(&params)).await;
+    let mut of = arguments.kube.namespace.clone();
     let list = match first {
         Err(failure) if failure.is_forbidden && one.is_none() && !arguments.all_namespaces => {
             let namespace = &cluster.namespace;
-            eprintln!(
-                "You may not list the directives of all namespaces: only those of {namespace} are shown."
-            );
             let directives = cluster.directives(Some(namespace));
-            cluster.ask(what, directives.list(&params)).await?
+            let listed = cluster.ask(what, directives.list(&params)).await?;
+            say(&format!(
+                "You may not list the directives of all namespaces: only those of {namespace} are shown."
+            ));
+            of = Some(namespace.clone());
+            listed
         }
         first => first?,
     };
     let objects = list.items.iter().map(serde_json::to_value);
-    Ok(objects.filter_map(Result::ok).collect())
+    Ok((objects.filter_map(Result::ok).collect(), of))
 }
 
-fn print(overview: &Overview, format: Format, again: bool) -> Result<(), Failure> {
+/// Which of several screens it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Only,
+    First,
+    Next,
+}
+
+fn print(overview: &Overview, format: Format, turn: Turn) -> Result<(), Failure> {
     let look = Look::of_stdout();
+    let again = turn != Turn::Only;
+    let as_of = match turn {
+        Turn::Only => String::new(),
+        Turn::Next if !look.terminal => format!("\n{}", overview.as_of(look)),
+        Turn::First | Turn::Next => overview.as_of(look),
+    };
     let text = match format {
-        Format::Text => overview.text(look),
-        Format::Wide => overview.wide(look),
+        Format::Text => as_of + &overview.text(look),
+        Format::Wide => as_of + &overview.wide(look),
         Format::Json => {
             let json = serde_json::to_string_pretty(&overview.machine());
             json.map_err(|error| Failure::cannot(format!("cannot print JSON: {error}")))? + "\n"

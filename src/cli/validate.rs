@@ -10,11 +10,12 @@ mod text;
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::exit::{self, Failure};
+use super::terminal::{say, tell};
 use check::{Checked, Outcome};
 
 /// Check manifests as the API server and the operator would, without a cluster.
@@ -22,8 +23,9 @@ use check::{Checked, Outcome};
 /// Also finds what is gone before a cluster could see it: of two members of one name kubectl keeps the last and says
 /// nothing. The admission policy is left out: it depends on who applies a manifest, and where.
 ///
-/// Exits with 0 when every directive is accepted, 1 when one is refused, and 2 when a file cannot be read.
+/// Ends with 0 where every directive is accepted, 1 where one is refused, and 2 where a file cannot be read.
 #[derive(Debug, Args)]
+#[command(after_help = exit::HELP)]
 pub(super) struct Arguments {
     /// A file with manifests, YAML or JSON, several documents if need be; `-` reads standard input. Can be repeated.
     #[arg(short = 'f', long = "filename", value_name = "FILE", required = true)]
@@ -42,15 +44,11 @@ enum Format {
     Json,
 }
 
-const ACCEPTED: u8 = 0;
-const REFUSED: u8 = 1;
-const UNREADABLE: u8 = 2;
-
 /// Prints what becomes of each resource to standard output, and what cannot be read to standard error.
 ///
 /// # Errors
 /// Where standard output cannot be written to.
-pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
     let mut report = Report::default();
     for path in &arguments.files {
         let file = path.display().to_string();
@@ -58,18 +56,20 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             report.unreadable.push(Unreadable { file, ..fault });
         }
     }
-    let mut out = io::stdout().lock();
     match arguments.output {
-        Format::Text => write!(out, "{report}")?,
+        Format::Text if report.resources.is_empty() => {}
+        Format::Text => tell(&report.to_string())?,
         Format::Json => {
-            serde_json::to_writer_pretty(&mut out, &report)?;
-            writeln!(out)?;
+            let text = serde_json::to_string_pretty(&report);
+            let text =
+                text.map_err(|error| Failure::cannot(format!("cannot print JSON: {error}")))?;
+            writeln!(io::stdout(), "{text}")?;
         }
     }
     for fault in &report.unreadable {
-        eprintln!("{fault}");
+        say(&fault.to_string());
     }
-    Ok(ExitCode::from(report.exit_code()))
+    Ok(report.exit_code())
 }
 
 fn read(path: &PathBuf) -> Result<Vec<u8>, Unreadable> {
@@ -144,11 +144,11 @@ impl Report {
 
     fn exit_code(&self) -> u8 {
         if !self.unreadable.is_empty() {
-            UNREADABLE
+            exit::CANNOT
         } else if self.resources.iter().any(|line| line.verdict == "refused") {
-            REFUSED
+            exit::NO
         } else {
-            ACCEPTED
+            exit::YES
         }
     }
 }

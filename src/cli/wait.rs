@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::exit::{self, Failure};
 use super::kube::{Cluster, KubeArguments, block_on, duration};
 use super::standing::{Seen, Standing, Told, judge};
+use super::terminal::{say, tell};
 use crate::operator::report::rfc3339;
 
 /// Wait until every proxy that reports has a directive.
@@ -17,14 +18,14 @@ use crate::operator::report::rfc3339;
 #[derive(Debug, Args)]
 #[command(after_help = exit::HELP)]
 pub(super) struct Arguments {
-    #[command(flatten)]
-    kube: KubeArguments,
-
     /// The directive's name.
     name: String,
 
     #[command(flatten)]
     bound: Bound,
+
+    #[command(flatten)]
+    kube: KubeArguments,
 }
 
 /// How long to wait.
@@ -40,7 +41,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
         let cluster = arguments.kube.cluster().await?;
         let namespace = cluster.namespace.clone();
         let answer = wait(&cluster, &namespace, &arguments.name, arguments.bound).await?;
-        println!("{answer}");
+        tell(&answer)?;
         Ok(exit::YES)
     })
 }
@@ -72,7 +73,7 @@ pub(super) async fn wait(
                 Answer::No(sentence) => return Err(Failure::no(sentence)),
                 Answer::NotYet(sentence) => {
                     if said != sentence {
-                        eprintln!("{sentence}");
+                        say(&sentence);
                         said = sentence;
                     }
                 }
@@ -83,11 +84,18 @@ pub(super) async fn wait(
     };
     match tokio::time::timeout(bound.timeout, look).await {
         Ok(answer) => answer,
-        Err(_) => Err(Failure::not_yet(format!(
-            "{namespace}/{name}: not yet after {:?}: {}",
-            bound.timeout,
-            if said.is_empty() { "no answer" } else { &said }
-        ))
+        // How it stands was the last thing said.
+        Err(_) => Err(Failure::not_yet(if said.is_empty() {
+            format!(
+                "no answer about {namespace}/{name} within {:?}",
+                bound.timeout
+            )
+        } else {
+            format!(
+                "{namespace}/{name} is not there yet, after {:?}",
+                bound.timeout
+            )
+        })
         .hint(
             "`status` shows how it stands, and `check` what may be wrong; --timeout waits longer",
         )),
@@ -129,19 +137,27 @@ fn answer(object: &Value, now_secs: u64) -> Answer {
         Standing::Pending => Answer::NotYet(format!("{id} is pending ({reason}): {message}")),
         Standing::Scheduled => Answer::Yes(format!("{id} is scheduled: it starts at {start}")),
         Standing::On | Standing::Suspended => {
-            let is = if standing == Standing::On {
+            let is_on = standing == Standing::On;
+            let is = if is_on {
                 format!("{id} is on until {end}")
             } else {
                 format!("{id} is suspended")
             };
             match proxies {
-                Told::Applied => {
+                Told::Applied if is_on => {
                     let count = applied.map(|n| format!(" ({n})")).unwrap_or_default();
                     Answer::Yes(format!("{is}: every proxy that reports has it{count}"))
                 }
-                Told::NobodyReports => Answer::Yes(format!(
+                Told::Applied => {
+                    Answer::Yes(format!("{is}: every proxy that reports has dropped it"))
+                }
+                Told::NobodyReports | Told::Nothing if is_on => Answer::Yes(format!(
                     "{is}: published, but no proxy reports, so nobody knows which of them have it"
                 )),
+                Told::NobodyReports => Answer::Yes(format!(
+                    "{is}: it is in no document, but no proxy reports, so nobody knows which of them have dropped it"
+                )),
+                Told::Nothing => Answer::Yes(format!("{is}: it is in no document")),
                 Told::Rejecting(reason, message) => {
                     Answer::No(format!("{id} is refused by a proxy ({reason}): {message}"))
                 }

@@ -71,7 +71,7 @@ const ROLES: &[&str] = &[
 ];
 const CLUSTER_ROLE: &[&str] = &["clusterrole", "osproxy-directives:osproxy-directives"];
 
-const POLICY: &str = r#"{"apiVersion": "v1", "kind": "List", "items": [
+pub(crate) const POLICY: &str = r#"{"apiVersion": "v1", "kind": "List", "items": [
     {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": "over-directives"}, "spec": {
         "failurePolicy": "Ignore",
         "matchConstraints": {"resourceRules": [{"apiGroups": ["osproxy.io"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["diagnosticsdirectives"]}]},
@@ -384,7 +384,7 @@ pub(crate) async fn check_finds_what_is_broken(line: &Line, shell: &Shell) -> Re
     ensure!(
         said.out
             .contains("fail There is no admission policy over directives\n")
-            && said.out.ends_with("1 of 20 are broken.\n"),
+            && said.out.ends_with("1 of 20 is broken.\n"),
         "{said:?}"
     );
     shell.run(&["check", "--pre"]).await?.ended(0)?;

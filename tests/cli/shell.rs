@@ -44,7 +44,9 @@ impl Said {
 impl Shell {
     pub(crate) fn new(kubeconfig: &Path) -> Result<Self> {
         let home = tempfile::tempdir()?;
-        symlink(binary(), home.path().join("kubectl-diag"))?;
+        for name in ["kubectl-diag", "kubectl_complete-diag"] {
+            symlink(binary(), home.path().join(name))?;
+        }
         Ok(Self {
             kubeconfig: kubeconfig.to_owned(),
             home,
@@ -71,10 +73,24 @@ impl Shell {
         .await
     }
 
-    /// On a terminal of 80 columns: all that appears there.
+    /// On a terminal of 80 columns: all that appears there, where it ends well.
     pub(crate) async fn terminal(&self, args: &[&str], env: &[(&str, &str)]) -> Result<String> {
+        let said = self.screen("", args, env).await?;
+        said.ended(0)?;
+        Ok(said.out)
+    }
+
+    /// On a terminal of 80 columns and 24 lines: all that appears there. `before` stands before the command, such as a
+    /// program that ends it.
+    pub(crate) async fn screen(
+        &self,
+        before: &str,
+        args: &[&str],
+        env: &[(&str, &str)],
+    ) -> Result<Said> {
+        let args: Vec<String> = args.iter().map(|arg| quoted(arg)).collect();
         let line = format!(
-            "stty cols 80; exec {} {}",
+            "stty cols 80 rows 24; exec {before} {} {}",
             binary().display(),
             args.join(" ")
         );
@@ -88,8 +104,10 @@ impl Shell {
             launch = launch.env(*name, *value);
         }
         let said = said(&launch).await?;
-        said.ended(0)?;
-        Ok(said.out.replace("\r\n", "\n"))
+        Ok(Said {
+            out: said.out.replace("\r\n", "\n"),
+            ..said
+        })
     }
 
     /// A directive of the default namespace, as kubectl has it.
@@ -100,11 +118,16 @@ impl Shell {
         )?)
     }
 
-    fn launch(&self, program: PathBuf) -> Launch {
+    pub(crate) fn launch(&self, program: PathBuf) -> Launch {
         Launch::new(program)
             .env("KUBECONFIG", &self.kubeconfig)
             .env("HOME", self.home.path())
     }
+}
+
+/// A word of a shell that means itself.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 async fn said(launch: &Launch) -> Result<Said> {

@@ -32,6 +32,8 @@ const POLICY: &str = "Admission policy";
 const OPERATOR: &str = "Operator";
 const ETCD: &str = "etcd";
 const FLEET: &str = "Fleet";
+/// In which order they are shown.
+const ROOMS: [&str; 7] = [API, DEFINITIONS, RIGHTS, POLICY, OPERATOR, ETCD, FLEET];
 
 /// The oldest minor version of Kubernetes that this is tested with.
 const LEAST_MINOR: u64 = 33;
@@ -56,6 +58,10 @@ pub(super) fn before(
 /// The checks of an installation.
 pub(super) fn judge(evidence: &Evidence) -> Vec<Line> {
     let mut lines = api_server(&evidence.version, evidence.clock_ahead_secs);
+    if matches!(evidence.version, Found::Failed(_)) {
+        // Whatever else was asked had no answer either, and for the same reason.
+        return lines;
+    }
     lines.push(directives_definition(&evidence.directives_definition));
     lines.push(fleet_definition(&evidence.fleet_definition));
     let caller: Vec<(String, Found<bool>)> = evidence
@@ -89,6 +95,7 @@ pub(super) fn judge(evidence: &Evidence) -> Vec<Line> {
     ));
     lines.push(answers(&evidence.unanswered));
     lines.extend(fleet(&evidence.fleets));
+    lines.sort_by_key(|line| ROOMS.iter().position(|room| *room == line.room));
     lines
 }
 
@@ -228,7 +235,8 @@ fn rights(id: &'static str, may: &[(String, Found<bool>)], good: &str, hint: &st
         .map(|(what, _)| what.as_str())
         .collect();
     if !missing.is_empty() {
-        let text = format!("{good}: not so, missing are {}", missing.join(", "));
+        let not = good.replacen(" may ", " may not ", 1);
+        let text = format!("{not}: missing is the right to {}", missing.join(", "));
         return line(room, id, Verdict::Bad, text, hint);
     }
     match may.iter().find(|(_, found)| !matches!(found, Found::Is(_))) {

@@ -71,6 +71,13 @@ pub(super) struct Line {
     pub(super) hint: Option<String>,
 }
 
+/// Where the documentation of this build can be read: the URL of a folder, which a release is built with, or the folder in the
+/// repository.
+const DOCS: &str = match option_env!("OSPROXY_DIRECTIVES_DOCS") {
+    Some(url) if !url.is_empty() => url,
+    _ => "docs",
+};
+
 impl Line {
     pub(super) fn machine(&self) -> Value {
         json!({
@@ -85,7 +92,7 @@ impl Line {
 
     /// Where more is said about it.
     pub(super) fn link(&self) -> String {
-        format!("docs/checks.md#{}", self.id)
+        format!("{DOCS}/checks.md#{}", self.id)
     }
 }
 

@@ -16,11 +16,20 @@ pub(super) struct Overview {
     now_secs: u64,
     seen: Vec<Seen>,
     fleet: Option<Value>,
+    /// The one namespace that was looked at.
+    namespace: Option<String>,
 }
 
 impl Overview {
     /// What `objects` and the fleet's own report come to at `now_secs`.
-    pub(super) fn new(objects: &[Value], fleet: Option<Value>, now_secs: u64) -> Self {
+    pub(super) fn new(objects: &[Value], mut fleet: Option<Value>, now_secs: u64) -> Self {
+        // Who wrote which member of it is nobody's question here, and is longer than the rest.
+        if let Some(meta) = fleet
+            .as_mut()
+            .and_then(|fleet| fleet["metadata"].as_object_mut())
+        {
+            meta.remove("managedFields");
+        }
         let mut seen: Vec<Seen> = objects
             .iter()
             .filter_map(|object| judge(object, now_secs))
@@ -38,17 +47,30 @@ impl Overview {
             now_secs,
             seen,
             fleet,
+            namespace: None,
         }
+    }
+
+    /// Where only one namespace was looked at: which.
+    pub(super) fn of_namespace(self, namespace: Option<String>) -> Self {
+        Self { namespace, ..self }
     }
 
     /// The same at any time, as long as nothing but time has passed.
     pub(super) fn timeless(&self) -> String {
         let mut machine = self.machine();
         machine["time"] = Value::Null;
+        machine["fleet"]["metadata"] = Value::Null;
         for directive in machine["directives"].as_array_mut().into_iter().flatten() {
             directive["leftSeconds"] = Value::Null;
         }
         machine.to_string()
+    }
+
+    /// What stands above one of several screens, so that it is seen how old each is.
+    pub(super) fn as_of(&self, look: Look) -> String {
+        let text = format!("As of {}", rfc3339(self.now_secs));
+        look.paint(Tone::Faint, &text) + "\n\n"
     }
 
     /// For people.
@@ -72,7 +94,7 @@ impl Overview {
             }
         }
         let mut out = if table.is_empty() {
-            "Nothing is on.\n".to_owned()
+            self.nothing()
         } else {
             table.print(look)
         };
@@ -93,7 +115,7 @@ impl Overview {
         out
     }
 
-    /// One line a directive, with everything in it.
+    /// One line a directive, with everything in it; on a terminal that is too narrow for that, a paragraph.
     pub(super) fn wide(&self, look: Look) -> String {
         let header = [
             "NAME", "STATE", "LEFT", "LEVEL", "SAMPLE", "APPLIED", "TARGET", "ENDS", "BY",
@@ -107,11 +129,17 @@ impl Overview {
         {
             let why = seen.why.as_ref();
             let why = why.map(|(reason, message)| format!("{reason}: {message}"));
+            let why = match seen.standing {
+                Standing::Scheduled => (Tone::Plain, Some(self.starts(seen))),
+                _ => (Tone::Bad, why),
+            };
             let end = seen.window.map(|(_, end)| rfc3339(end));
+            // Until it has begun, what is left of its time is all of it.
+            let left = (seen.standing != Standing::Scheduled).then(|| self.left(seen));
             table.row([
                 (Tone::Plain, id(seen)),
                 (self.tone(seen), seen.standing.word().to_owned()),
-                (Tone::Plain, self.left(seen)),
+                (Tone::Plain, left.unwrap_or_default()),
                 (Tone::Plain, level(seen)),
                 (Tone::Plain, seen.sample.clone()),
                 (applied_tone(seen), seen.applied.clone().unwrap_or_default()),
@@ -119,17 +147,13 @@ impl Overview {
                 (Tone::Plain, end.unwrap_or_default()),
                 (Tone::Plain, seen.created_by.clone()),
                 (Tone::Plain, seen.comment.clone()),
-                (Tone::Bad, why.unwrap_or_default()),
+                (why.0, why.1.unwrap_or_default()),
             ]);
         }
         let mut out = if table.is_empty() {
-            "Nothing is on.\n".to_owned()
+            self.nothing()
         } else {
-            // One line each, whatever the width.
-            table.print(Look {
-                width: None,
-                ..look
-            })
+            table.print(look)
         };
         out += &self.foot(look);
         out
@@ -171,6 +195,13 @@ impl Overview {
     fn of<'s>(&'s self, standings: &'s [Standing]) -> impl Iterator<Item = &'s Seen> {
         let wanted = move |seen: &&Seen| standings.contains(&seen.standing);
         self.seen.iter().filter(wanted)
+    }
+
+    fn nothing(&self) -> String {
+        match &self.namespace {
+            Some(namespace) => format!("Nothing is on in namespace {}.\n", plain(namespace)),
+            None => "Nothing is on.\n".to_owned(),
+        }
     }
 
     /// How many have ended, and what the fleet and the operator say.
@@ -265,16 +296,16 @@ impl Overview {
         match seen.standing {
             Standing::Refused => (Tone::Bad, format!("Refused{because}")),
             Standing::Pending => (Tone::Doubtful, format!("Pending{because}")),
-            Standing::Scheduled => {
-                let start = seen.window.map_or(0, |(start, _)| start);
-                let left = format_duration(start.saturating_sub(self.now_secs));
-                (
-                    Tone::Plain,
-                    format!("Scheduled: starts {} (in {left})", rfc3339(start)),
-                )
-            }
+            Standing::Scheduled => (Tone::Plain, format!("Scheduled: {}", self.starts(seen))),
+            _ if seen.why.is_some() => (Tone::Bad, format!("{}{because}", seen.standing.word())),
             _ => (Tone::Plain, seen.standing.word().to_owned()),
         }
+    }
+
+    fn starts(&self, seen: &Seen) -> String {
+        let start = seen.window.map_or(0, |(start, _)| start);
+        let left = format_duration(start.saturating_sub(self.now_secs));
+        format!("starts {} (in {left})", rfc3339(start))
     }
 
     fn left_secs(&self, seen: &Seen) -> Option<u64> {

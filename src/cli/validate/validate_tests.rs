@@ -29,7 +29,7 @@ fn with(more: &str) -> String {
 fn a_good_manifest_is_accepted_and_named() {
     let report = report(&with("  createdBy: ana\n"));
     assert_eq!(report.to_string(), "f:1: b/a: accepted\n");
-    assert_eq!(report.exit_code(), ACCEPTED);
+    assert_eq!(report.exit_code(), exit::YES);
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn a_fault_is_named_with_its_line_its_reason_and_its_remedy() {
         "{text}"
     );
     assert!(text.contains("correct its name"), "{text}");
-    assert_eq!(report.exit_code(), REFUSED);
+    assert_eq!(report.exit_code(), exit::NO);
 }
 
 #[test]
@@ -131,14 +131,14 @@ fn anchors_and_merges_are_written_out() {
     let bomb: String = (0..30).fold("a0: &a0 [x]\n".to_owned(), |text, n| {
         format!("{text}a{}: &a{} [*a{n}, *a{n}, *a{n}]\n", n + 1, n + 1)
     });
-    assert_eq!(report(&bomb).exit_code(), UNREADABLE);
+    assert_eq!(report(&bomb).exit_code(), exit::CANNOT);
 }
 
 #[test]
 fn what_is_not_ours_is_skipped_and_what_means_to_be_ours_is_not() {
     let other = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
     assert_eq!(lines(other), [(1, "skipped")]);
-    assert_eq!(report(other).exit_code(), ACCEPTED);
+    assert_eq!(report(other).exit_code(), exit::YES);
     for (from, to, line, reason) in [
         ("osproxy.io/v1alpha1", "osproxy.io/v1", 1, "unknown_kind"),
         ("osproxy.io/v1alpha1", "v1", 1, "unknown_kind"),
@@ -166,7 +166,7 @@ fn what_is_not_ours_is_skipped_and_what_means_to_be_ours_is_not() {
 fn what_cannot_be_read_is_said_with_its_line_and_what_stood_before_is_judged() {
     let report = report(&format!("{}---\n\"abc\n", with("")));
     assert_eq!(report.resources.len(), 1);
-    assert_eq!(report.exit_code(), UNREADABLE);
+    assert_eq!(report.exit_code(), exit::CANNOT);
     assert!(report.unreadable[0].line.is_some_and(|line| line >= 10));
     let mut report = Report::default();
     let fault = report.add("f", b"a: b\nc: \xff\n").unwrap_err();
@@ -183,7 +183,7 @@ fn no_value_of_a_selector_is_printed() {
         with("").replace("value: acme", &format!("value: [{secret}]")),
     ] {
         let report = report(&broken);
-        assert_eq!(report.exit_code(), REFUSED);
+        assert_eq!(report.exit_code(), exit::NO);
         assert!(!report.to_string().contains(secret), "{report}");
         assert!(!serde_json::to_string(&report).unwrap().contains(secret));
     }
