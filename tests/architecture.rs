@@ -77,6 +77,7 @@ const ROOMS: &[Room] = &[
     pure("cli/standing").knows(&["resource", "operator"]),
     pure("cli/status/view").knows(&["resource", "operator"]),
     pure("cli/check/judge").knows(&["operator"]),
+    pure("cli/check/operator").knows(&[]),
     pure("cli/check/line").knows(&[]),
     pure("cli/complete/words").knows(&[]).and(&["clap"]),
     pure("cli/proxies/view").knows(&["fleet", "resource", "operator"]),

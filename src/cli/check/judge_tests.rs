@@ -4,6 +4,7 @@ use kube::CustomResourceExt as _;
 use serde_json::json;
 
 use super::*;
+use crate::cli::check::operator::CONDITIONS;
 use crate::resource::DiagnosticsDirective;
 
 fn fleet() -> Value {

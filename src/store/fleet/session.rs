@@ -85,7 +85,7 @@ pub(super) struct Session {
     calling: bool,
     /// How often in a row something had to be tried again.
     tries: u32,
-    /// How often the beginning of this session was put off.
+    /// How often its beginning was put off.
     put_off: u32,
     state: ReportingState,
     fault: Option<Fault>,
