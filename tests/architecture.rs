@@ -61,6 +61,7 @@ const ROOMS: &[Room] = &[
     pure("operator/publish/state").knows(&["document"]),
     // What the proxies have; the roll itself is kept by I/O.
     pure("operator/applied/ledger").knows(&["document", "fleet"]),
+    pure("operator/applied/newest").knows(&["fleet"]),
     pure("operator/applied/judge").knows(&["fleet"]),
     pure("operator/report/trouble").knows(&[]),
     pure("operator/report/proxies")

@@ -219,7 +219,7 @@ impl Metrics {
         let window = i64::try_from(roll.window_ms()).unwrap_or(i64::MAX);
         self.proxies_window.set(window);
         let Some(newest) = roll.newest() else { return };
-        let Some(counts) = roll.look(|view| view.map(|view| view.counts(newest.target))) else {
+        let Some(counts) = roll.look(|view| view.map(|view| view.counts(newest.target()))) else {
             return;
         };
         let Counts {

@@ -2,6 +2,7 @@
 //!
 //! * [`follow`] keeps the roll of the proxies that report, and announces over how long they spread their records.
 //! * `ledger` notes since which publication each directive stands as it does; pure.
+//! * `newest` knows up to which publication a proxy has to be current by now; pure.
 //! * `judge` says what that comes to for each directive, and when to look again; pure.
 //!
 //! Nothing here is a gate: a document is published whatever the proxies say, and a status is written where the answer changes.
@@ -9,6 +10,7 @@
 mod follow;
 mod judge;
 mod ledger;
+mod newest;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +25,7 @@ use crate::fleet::{DEFAULT_WINDOW_MS, FleetView, Target};
 pub use follow::follow;
 pub use judge::{Judge, Opinion, Said, grace};
 pub use ledger::{Ledger, Since};
+pub use newest::Newest;
 
 /// The proxies that report, as the leader sees them; shared by whoever tells of them.
 #[derive(Debug)]
@@ -33,15 +36,6 @@ pub struct Roll {
     window_ms: AtomicU64,
     /// `None` before the key has been compared.
     newest: Mutex<Option<Newest>>,
-}
-
-/// The newest publication.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Newest {
-    /// What a proxy has seen that has it.
-    pub target: Target,
-    /// Since when it is the newest, as far as this leader knows.
-    pub since: Instant,
 }
 
 impl Default for Roll {
@@ -74,7 +68,7 @@ impl Roll {
         self.window_ms.load(Ordering::Relaxed)
     }
 
-    /// The newest publication; `None` before the key has been compared.
+    /// The newest publication, as it stands at the last look; `None` before the key has been compared.
     #[must_use]
     pub fn newest(&self) -> Option<Newest> {
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner)
@@ -82,13 +76,12 @@ impl Roll {
 
     /// Notes at `now` what a proxy has seen that has the newest publication.
     pub fn set_newest(&self, target: Target, now: Instant) {
+        let grace = grace(self.window_ms());
         let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        // An absent key is the same publication at whichever revision it is looked at.
-        let is_known = |known: &Newest| {
-            known.target == target || (known.target.absence_will_do && target.absence_will_do)
-        };
-        let since = newest.filter(is_known).map_or(now, |known| known.since);
-        *newest = Some(Newest { target, since });
+        *newest = Some(match *newest {
+            Some(known) => known.becomes(target, now, grace),
+            None => Newest::first(target, now),
+        });
     }
 
     /// Changes what is known; `change` says whether a count may be another one.

@@ -146,9 +146,12 @@ impl Overview {
                 present = Present::Unread;
             }
             sleep(pause.max(self.answers.patience())).await;
-            let late = roll.as_deref().and_then(|roll| late_at(roll, now));
-            let look_again = late.map_or(LOOK_AGAIN, |late| {
-                late.saturating_duration_since(self.clock.now())
+            let due = roll.as_deref().and_then(|roll| {
+                let grace = grace(roll.window_ms());
+                roll.newest()?.at(now, grace).next_due_at(grace)
+            });
+            let look_again = due.map_or(LOOK_AGAIN, |due| {
+                due.saturating_duration_since(self.clock.now())
                     .min(LOOK_AGAIN)
             });
             tokio::select! {
@@ -252,15 +255,17 @@ impl Overview {
 
 /// What the proxies come to at `now`; none before they have been listed.
 fn fleet(roll: &Roll, now: Instant) -> Option<Fleet> {
-    let target = roll.newest()?.target;
-    let is_in_time = late_at(roll, now).is_some();
-    roll.look(|view| view.map(|view| Fleet::of(view, target, is_in_time)))
-}
-
-/// From when on a proxy that has not the newest publication is late; none where that moment has passed by `now`.
-fn late_at(roll: &Roll, now: Instant) -> Option<Instant> {
-    let late = roll.newest()?.since.saturating_add(grace(roll.window_ms()));
-    (now < late).then_some(late)
+    let newest = roll.newest()?.at(now, grace(roll.window_ms()));
+    roll.look(|view| {
+        let view = view?;
+        // Whoever has not even what is due is late, however new the newest one is.
+        let has_what_is_due = newest.due().is_none_or(|due| {
+            let counts = view.counts(due);
+            counts.applied == counts.reporting
+        });
+        let is_in_time = !newest.is_due() && has_what_is_due;
+        Some(Fleet::of(view, newest.target(), is_in_time))
+    })
 }
 
 async fn turned(turns: Option<&mut channel::Receiver<u64>>) {

@@ -1,7 +1,8 @@
 //! A proxy's moments in the windows of its fleet.
 //!
 //! Each proxy has a share that chance has given to it. In every window, counted from an origin, its moment is that share of the window; so a
-//! fleet of `n` that all have something to say spread it evenly over one window, and none says something twice in it.
+//! fleet of `n` that all have something to say spread it evenly over one window, and none says something twice in it. Only where the window
+//! changes may two moments be closer, once.
 
 use std::time::Duration;
 

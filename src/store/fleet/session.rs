@@ -3,7 +3,7 @@
 //! What it keeps true:
 //!
 //! * A record is written only where it would say something else than the last one: another revision, or another refusal.
-//! * At most one a window, at a moment of the window that chance has given to this proxy. A session that begins, which
+//! * At most one a window, but for that in which the window changes, at a moment that chance has given to this proxy. A session that begins, which
 //!   costs its lease as well, takes two windows. The window is read before each write and never watched: if the fleet has outgrown
 //!   the one that was gone by, the write is put off into the new one, which counts from the news, so that news are a window old at most.
 //! * The session's lease has an id that follows from the key and the instance, so that a second process of the same name finds it

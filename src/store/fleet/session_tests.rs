@@ -203,17 +203,18 @@ fn a_session_that_begins_while_the_fleet_grows_is_put_off_and_not_for_ever() {
         let mut bench = Bench::new(seed);
         bench.say(word(1));
         bench.pass(Duration::from_millis(1));
-        // Announced while this one waited for its moment.
-        bench.window = Ok(Some(10_000));
-        let planned = bench.session.wake_at().unwrap();
-        bench.pass(planned.saturating_duration_since(bench.clock.now()) + Duration::from_millis(2));
-        assert!(bench.writes.is_empty(), "{:?}", bench.writes);
-        // It grows on and on.
-        for window in (11..300).map(|tenths| tenths * 1_000) {
+        let (mut window, mut moments) = (1_000, 0);
+        while bench.writes.is_empty() {
+            // By a quarter and more, each time that this one has waited for its moment.
+            window += window / 4 + 1;
             bench.window = Ok(Some(window));
-            bench.pass(Duration::from_secs(5));
+            let wakes = bench.session.wake_at().unwrap();
+            let wait = wakes.saturating_duration_since(bench.clock.now());
+            bench.pass(wait + Duration::from_millis(2));
+            moments += 1;
+            assert!(moments <= PUT_OFF + 1, "it is passed over again and again");
         }
-        assert_eq!(bench.writes.len(), 1);
+        assert_eq!(moments, PUT_OFF + 1, "it was put off before");
     }
 }
 
