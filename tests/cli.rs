@@ -107,7 +107,7 @@ async fn on_waits_and_says_when_it_ends(line: &Line, shell: &Shell) -> Result<()
         again.err.contains("already exists")
             && again
                 .err
-                .contains("hint: where default/inc-4711 is there already"),
+                .contains("hint: `extend` makes that one last longer"),
         "{again:?}"
     );
     Ok(())

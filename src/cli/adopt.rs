@@ -5,7 +5,7 @@ use clap::Args;
 use super::etcd::{EtcdArguments, release, unreadable};
 use super::exit::{self, Failure};
 use super::kube::{KubeArguments, block_on};
-use super::terminal::{say, tell};
+use super::terminal::{plain, say, tell};
 use crate::operator::publish::fence::Adoption;
 use crate::operator::publish::keys::Answer;
 use crate::operator::publish::owner::Ownership;
@@ -56,20 +56,22 @@ async fn adopt(arguments: &Arguments) -> Result<u8, Failure> {
     let store = etcd.store().await?;
     let read = store.read().await;
     let state = read.map_err(|fault| unreadable("read the key", fault))?;
+    let ownership = owner.judge(state.owner.as_ref());
+    if let Ownership::Ours { .. } = ownership {
+        tell(&format!("Release {release} owns the key already."))?;
+        return Ok(exit::YES);
+    }
     if state.document_revision() != *revision {
         return Err(moved(state.document_revision(), *revision));
     }
-    match owner.judge(state.owner.as_ref()) {
-        Ownership::Ours { .. } => {
-            tell(&format!("Release {release} owns the key already."))?;
-            return Ok(exit::YES);
-        }
+    match ownership {
         Ownership::Theirs(other) => say(&format!(
             "Taking the key over from release {} of cluster {}.",
-            other.release, other.cluster
+            plain(&other.release),
+            plain(&other.cluster)
         )),
         Ownership::Unreadable => say("Taking the key over from an owner that cannot be read."),
-        Ownership::Nobody => {}
+        Ownership::Ours { .. } | Ownership::Nobody => {}
     }
     let adoption = Adoption {
         document_revision: *revision,

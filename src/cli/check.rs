@@ -21,7 +21,8 @@ use look::{before, evidence};
 
 /// Check the whole line, from the API server to the proxies, and say what to do where something is wrong.
 ///
-/// Ends with 0 where nothing is broken, and 1 where something is; what is doubtful or could not be looked at does not count. It asks the
+/// Ends with 0 where nothing is broken, and 1 where something is; what is doubtful or could not be looked at does not count. Where the API
+/// server does not answer it ends with 2. It asks the
 /// API server alone: what it says of etcd and the proxies is what the operator reported last. Writes nothing.
 #[derive(Debug, Args)]
 #[command(after_help = exit::HELP)]
@@ -52,12 +53,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<u8, Failure> {
             Format::Json => machine(&lines)?,
         };
         io::stdout().lock().write_all(text.as_bytes())?;
-        Ok(if is_good(&lines) { exit::YES } else { exit::NO })
+        Ok(verdict(&lines))
     })
 }
 
-fn is_good(lines: &[Line]) -> bool {
-    lines.iter().all(|line| line.verdict != Verdict::Bad)
+fn verdict(lines: &[Line]) -> u8 {
+    let bad = |line: &&Line| line.verdict == Verdict::Bad;
+    match lines.iter().find(bad) {
+        None => exit::YES,
+        // Nothing could be looked at.
+        Some(line) if line.id == "api-server" => exit::CANNOT,
+        Some(_) => exit::NO,
+    }
 }
 
 fn text(lines: &[Line], look: Look) -> String {
@@ -111,7 +118,7 @@ fn text(lines: &[Line], look: Look) -> String {
 
 fn machine(lines: &[Line]) -> Result<String, Failure> {
     let checks: Vec<Value> = lines.iter().map(Line::machine).collect();
-    let whole = json!({ "success": is_good(lines), "checks": checks });
+    let whole = json!({ "success": verdict(lines) == exit::YES, "checks": checks });
     let text = serde_json::to_string_pretty(&whole);
     text.map(|text| text + "\n")
         .map_err(|error| Failure::cannot(format!("cannot print JSON: {error}")))

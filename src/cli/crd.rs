@@ -9,7 +9,7 @@ use crate::resource;
 
 /// Print the custom resource definition as YAML.
 ///
-/// To apply it: `osproxy-directives crd | kubectl apply --server-side -f -`.
+/// To apply it: `osproxy-directives crd | kubectl apply --server-side --force-conflicts -f -`.
 #[derive(Debug, Args)]
 #[command(after_help = exit::HELP)]
 pub(super) struct Arguments {

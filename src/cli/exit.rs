@@ -24,6 +24,8 @@ pub(super) struct Failure {
     pub(super) status: u8,
     /// Whether it is a right that is missing.
     pub(super) is_forbidden: bool,
+    /// Whether there is one of that name.
+    pub(super) exists: bool,
     message: String,
     hint: Option<String>,
 }
@@ -48,6 +50,7 @@ impl Failure {
         Self {
             status,
             is_forbidden: false,
+            exists: false,
             message: message.into(),
             hint: None,
         }
@@ -58,6 +61,14 @@ impl Failure {
         Self {
             is_forbidden: true,
             ..Self::cannot(message)
+        }
+    }
+
+    /// There is one of that name.
+    pub(super) fn exists(message: impl Into<String>) -> Self {
+        Self {
+            exists: true,
+            ..Self::no(message)
         }
     }
 

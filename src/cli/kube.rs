@@ -19,6 +19,7 @@ use tower::BoxError;
 use tower::util::MapFutureLayer;
 
 use super::exit::{self, Failure};
+use super::terminal::plain;
 use crate::document::Moment;
 use crate::resource::{DiagnosticsDirective, parse_duration_millis};
 
@@ -225,7 +226,7 @@ impl Cluster {
             ))
             .hint("see whether `kubectl version` gets one; --kubeconfig and --context name another server");
         };
-        let message = format!("cannot {what}: {}", status.message);
+        let message = format!("cannot {what}: {}", plain(&status.message));
         match status.code {
             401 => Failure::cannot(message)
                 .hint("the API server does not take your credentials: log in again"),
@@ -235,6 +236,7 @@ impl Cluster {
                 "cannot {what}: the API server does not know the resource"
             ))
             .hint("install the custom resource definitions; `check --pre` tells what is missing"),
+            409 if status.reason == "AlreadyExists" => Failure::exists(message),
             400..500 => Failure::no(message),
             _ => Failure::cannot(message),
         }

@@ -9,7 +9,7 @@ use super::exit::{self, Failure};
 use super::kube::{Cluster, KubeArguments, block_on};
 use super::standing::{Standing, judge};
 use super::terminal::{say, tell};
-use super::wait::{Bound, wait};
+use super::wait::{Bound, wait_off};
 
 /// Take directives off: suspend them, and wait until no document holds them.
 ///
@@ -56,7 +56,11 @@ async fn switch_off(arguments: &Arguments) -> Result<u8, Failure> {
             .collect()
     };
     if chosen.is_empty() {
-        tell("Nothing is on.")?;
+        tell(&if arguments.all_namespaces {
+            "Nothing is on.".to_owned()
+        } else {
+            format!("Nothing is on in namespace {}.", cluster.namespace)
+        })?;
         return Ok(exit::YES);
     }
     // All of them first, so that none stays on while another one is waited for.
@@ -64,7 +68,7 @@ async fn switch_off(arguments: &Arguments) -> Result<u8, Failure> {
     let mut done = Vec::new();
     for (namespace, name) in chosen {
         let directives = cluster.directives(Some(&namespace));
-        match take_off(&cluster, &directives, &name, arguments.delete).await {
+        match take_off(&cluster, &directives, (&namespace, &name), arguments.delete).await {
             Ok(()) => done.push((namespace, name)),
             Err(failure) => worst = worst.max(told(&failure)),
         }
@@ -74,7 +78,7 @@ async fn switch_off(arguments: &Arguments) -> Result<u8, Failure> {
             tell(&format!("{namespace}/{name} is deleted"))?;
             continue;
         }
-        match wait(&cluster, &namespace, &name, arguments.bound).await {
+        match wait_off(&cluster, &namespace, &name, arguments.bound).await {
             Ok(sentence) => tell(&sentence)?,
             Err(failure) => worst = worst.max(told(&failure)),
         }
@@ -111,14 +115,14 @@ async fn what_is_on(cluster: &Cluster, everywhere: bool) -> Result<Vec<(String, 
 async fn take_off(
     cluster: &Cluster,
     directives: &Api<DynamicObject>,
-    name: &str,
+    (namespace, name): (&str, &str),
     delete: bool,
 ) -> Result<(), Failure> {
     if delete {
         let params = DeleteParams::default();
         let deletion = directives.delete(name, &params);
         return cluster
-            .ask(&format!("delete {name}"), deletion)
+            .ask(&format!("delete {namespace}/{name}"), deletion)
             .await
             .map(drop);
     }
@@ -129,7 +133,7 @@ async fn take_off(
     let suspend = Patch::Merge(json!({ "spec": { "suspend": true } }));
     let patch = directives.patch(name, &params, &suspend);
     cluster
-        .ask(&format!("suspend {name}"), patch)
+        .ask(&format!("suspend {namespace}/{name}"), patch)
         .await
         .map(drop)
 }

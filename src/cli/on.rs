@@ -116,14 +116,15 @@ async fn switch_on(arguments: &Arguments) -> Result<u8, Failure> {
     };
     let directives = cluster.directives(Some(&namespace));
     let create = directives.create(&params, &object);
-    let made = cluster.ask("switch it on", create).await.map_err(|failure| {
-        match (&arguments.name, failure.status) {
-            (Some(name), exit::NO) => failure.hint(format!(
-                "where {namespace}/{name} is there already, `extend` makes it last longer; otherwise take another name"
-            )),
-            _ => failure,
-        }
-    })?;
+    let made = cluster
+        .ask("switch it on", create)
+        .await
+        .map_err(|failure| {
+            if !failure.exists {
+                return failure;
+            }
+            failure.hint("`extend` makes that one last longer; a new one takes another name")
+        })?;
     let name = made.metadata.name.unwrap_or_default();
     say(&format!(
         "{namespace}/{name} is applied; `off {name} -n {namespace}` takes it off again"

@@ -86,12 +86,16 @@ impl Table {
 
     /// For a terminal that is too narrow: the first cell, and below it what the others say, each behind its column's name.
     fn paragraphs(&self, look: Look) -> String {
-        let mut out = String::new();
+        // What kind of rows these are stands above them, as over a table.
+        let mut out = match self.header.first() {
+            Some(name) => look.paint(Tone::Strong, name) + "\n",
+            None => String::new(),
+        };
         for row in &self.rows {
             let mut cells = self.header.iter().zip(&row.cells);
-            if let Some((_, (_, title))) = cells.next() {
+            if let Some((_, (tone, title))) = cells.next() {
                 let title = wrap(title, 0, look.width);
-                let _ = writeln!(out, "{}", look.paint(Tone::Strong, &title));
+                let _ = writeln!(out, "{}", look.paint(*tone, &title));
             }
             let mut used = 0;
             for (name, (tone, text)) in cells.filter(|(_, (_, text))| text != NOTHING) {
@@ -217,6 +221,7 @@ mod tests {
             terminal: true,
         };
         let expected = "\
+NAME
 default/a-long-name
     state Pending
     why a reason that goes on

@@ -60,6 +60,29 @@ pub(super) async fn wait(
     name: &str,
     bound: Bound,
 ) -> Result<String, Failure> {
+    wait_for(answer, cluster, namespace, name, bound).await
+}
+
+/// The same for whoever wants it to be off: what is refused or has ended is.
+///
+/// # Errors
+/// Where a proxy refuses the document without it, or the time runs out.
+pub(super) async fn wait_off(
+    cluster: &Cluster,
+    namespace: &str,
+    name: &str,
+    bound: Bound,
+) -> Result<String, Failure> {
+    wait_for(answer_off, cluster, namespace, name, bound).await
+}
+
+async fn wait_for(
+    answer: impl Fn(&Value, u64) -> Answer,
+    cluster: &Cluster,
+    namespace: &str,
+    name: &str,
+    bound: Bound,
+) -> Result<String, Failure> {
     let directives = cluster.directives(Some(namespace));
     let mut said = String::new();
     let mut pause = FIRST_LOOK;
@@ -92,7 +115,7 @@ pub(super) async fn wait(
             )
         } else {
             format!(
-                "{namespace}/{name} is not there yet, after {:?}",
+                "gave up waiting for {namespace}/{name} after {:?}",
                 bound.timeout
             )
         })
@@ -108,6 +131,20 @@ enum Answer {
     Yes(String),
     No(String),
     NotYet(String),
+}
+
+fn answer_off(object: &Value, now_secs: u64) -> Answer {
+    match (judge(object, now_secs), answer(object, now_secs)) {
+        (Some(seen), Answer::No(_)) if seen.standing == Standing::Ended => {
+            let end = seen.window.map(|(_, end)| rfc3339(end)).unwrap_or_default();
+            let id = format!("{}/{}", seen.namespace, seen.name);
+            Answer::Yes(format!("{id} is off: it has ended, at {end}"))
+        }
+        (Some(seen), Answer::No(sentence)) if seen.standing == Standing::Refused => {
+            Answer::Yes(format!("{sentence}. So it was never on"))
+        }
+        (_, answer) => answer,
+    }
 }
 
 fn answer(object: &Value, now_secs: u64) -> Answer {
@@ -162,7 +199,8 @@ fn answer(object: &Value, now_secs: u64) -> Answer {
                     Answer::No(format!("{id} is refused by a proxy ({reason}): {message}"))
                 }
                 Told::Behind(reason, message) => {
-                    Answer::NotYet(format!("{id} is published ({reason}): {message}"))
+                    let how = if is_on { "published" } else { "suspended" };
+                    Answer::NotYet(format!("{id} is {how} ({reason}): {message}"))
                 }
             }
         }
@@ -224,6 +262,37 @@ mod tests {
         status["conditions"][0]["status"] = "False".into();
         let refused = told(&status, 0);
         assert!(matches!(refused, Answer::No(_)), "{refused:?}");
+    }
+
+    #[test]
+    fn whoever_wants_it_off_has_what_he_wants_where_it_is_refused_or_has_ended() {
+        let off = |status: &Value, suspend: bool, at: u64| {
+            let object = json!({
+                "metadata": {"namespace": "ns", "name": "a", "uid": "u", "generation": 1, "creationTimestamp": "2026-11-22T14:00:00Z"},
+                "spec": {"allRequests": true, "level": "Shape", "samplePerMille": 50, "ttl": "30m", "suspend": suspend},
+                "status": status,
+            });
+            answer_off(&object, CREATED + at)
+        };
+        let lagging = status("True", ("False", "ProxiesLagging"));
+        assert_eq!(
+            off(&lagging, true, 0),
+            Answer::NotYet("ns/a is suspended (ProxiesLagging): edge-1 is behind".into())
+        );
+        assert_eq!(
+            off(&lagging, true, 1_800),
+            Answer::Yes("ns/a is off: it has ended, at 2026-11-22T14:30:00Z".into())
+        );
+        let mut refused = status("False", ("Unknown", "Pending"));
+        refused["conditions"][0] =
+            json!({"type": "Accepted", "status": "False", "reason": "R", "message": "m"});
+        assert_eq!(
+            off(&refused, true, 0),
+            Answer::Yes("ns/a is refused (R): m. So it was never on".into())
+        );
+        // A proxy that refuses the document without it still has it on.
+        let rejecting = status("True", ("False", "ProxiesRejecting"));
+        assert!(matches!(off(&rejecting, true, 0), Answer::No(_)));
     }
 
     #[test]

@@ -236,6 +236,7 @@ async fn wait_and_extend(screens: &mut Screens<'_>) -> Result<()> {
         .await?;
     screens.both("wait-refused", &["wait", "typo"], 1).await?;
     screens.both("wait-ended", &["wait", "ended"], 1).await?;
+    screens.both("off-ended", &["off", "ended"], 0).await?;
     screens
         .both("wait-missing", &["wait", "missing"], 1)
         .await?;
@@ -337,17 +338,21 @@ async fn off(line: &Line, screens: &mut Screens<'_>) -> Result<()> {
     line.plane.kubectl(&resume).await?.success()?;
     line.ids(&["default/inc-4711"]).await?;
     screens.both("import", &["import", &etcd(line)], 0).await?;
-    let release = format!("--release={RELEASE}");
-    let moved = ["adopt", &release, "--revision=7", &etcd(line)];
+    let moved = ["adopt", OTHER_RELEASE, "--revision=7", &etcd(line)];
     screens.both("adopt-moved", &moved, 1).await?;
     screens.pipe("off-all", &["off", "--all"], 0).await?;
     screens
         .both("off-nothing", &["off", "--all", "-A"], 0)
         .await?;
+    screens
+        .both("off-nothing-here", &["off", "--all"], 0)
+        .await?;
     line.plane.kubectl(&resume).await?.success()?;
     screens.terminal("off-all", &["off", "--all"], 0).await?;
     Ok(())
 }
+
+const OTHER_RELEASE: &str = "--release=another/release";
 
 async fn the_key_changes_hands(line: &Line, screens: &mut Screens<'_>) -> Result<()> {
     let endpoints = etcd(line);
@@ -355,14 +360,9 @@ async fn the_key_changes_hands(line: &Line, screens: &mut Screens<'_>) -> Result
     let adopt = ["adopt", &ours, "--revision=0", &endpoints];
     line.ids(&[]).await?;
     screens.both("adopt-ours", &adopt, 0).await?;
-    let gone = ["adopt", &ours, "--revision=7", &endpoints];
+    let gone = ["adopt", OTHER_RELEASE, "--revision=7", &endpoints];
     screens.both("adopt-gone", &gone, 1).await?;
-    let theirs = [
-        "adopt",
-        "--release=another/release",
-        "--revision=0",
-        &endpoints,
-    ];
+    let theirs = ["adopt", OTHER_RELEASE, "--revision=0", &endpoints];
     screens.pipe("adopt", &theirs, 0).await?;
     screens.terminal("adopt", &adopt, 0).await?;
     let mut etcd = line.etcd.client().await?;

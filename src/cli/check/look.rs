@@ -103,7 +103,7 @@ pub(super) async fn evidence(cluster: &Cluster, namespace: Option<&str>) -> Evid
         futures::future::join_all(caller),
         list(cluster, &policy, None, ""),
         list(cluster, &binding, None, ""),
-        list(cluster, &deployment, namespace, LABEL),
+        of_the_chart(cluster, &deployment, namespace),
         operators_rights(cluster, namespace),
         unanswered(cluster, namespace),
         fleets(cluster, namespace),
@@ -136,13 +136,8 @@ async fn operators_rights(
     cluster: &Cluster,
     namespace: Option<&str>,
 ) -> Vec<(String, Found<bool>)> {
-    let accounts = list(
-        cluster,
-        &kind("", "v1", "ServiceAccount", "serviceaccounts"),
-        namespace,
-        LABEL,
-    )
-    .await;
+    let account = kind("", "v1", "ServiceAccount", "serviceaccounts");
+    let accounts = of_the_chart(cluster, &account, namespace).await;
     let Found::Is(accounts) = accounts else {
         return Vec::new();
     };
@@ -272,7 +267,34 @@ pub(in crate::cli) async fn fleets(
             let here = namespace.unwrap_or(&cluster.namespace);
             list(cluster, &resource, Some(here), "").await
         }
-        all => all,
+        // Of several operators the one that lives in the namespace is meant; an operator lives in another one than most directives.
+        Found::Is(mut all) => {
+            let is_here = |fleet: &Value| fleet["metadata"]["namespace"].as_str() == namespace;
+            if all.iter().any(is_here) {
+                all.retain(is_here);
+            }
+            Found::Is(all)
+        }
+        other => other,
+    }
+}
+
+/// What the chart has made of this kind: in the namespace, or else in any.
+async fn of_the_chart(
+    cluster: &Cluster,
+    resource: &ApiResource,
+    namespace: Option<&str>,
+) -> Found<Vec<Value>> {
+    let here = list(cluster, resource, namespace, LABEL).await;
+    match (&here, namespace) {
+        (Found::Is(none), Some(_)) if none.is_empty() => {
+            match list(cluster, resource, None, LABEL).await {
+                Found::Is(all) => Found::Is(all),
+                // Whoever may not look everywhere has at least looked here.
+                _ => here,
+            }
+        }
+        _ => here,
     }
 }
 

@@ -164,6 +164,12 @@ pub(super) fn fleet(found: &Found<Vec<Value>>) -> Vec<Line> {
         };
         let hint = match word("reason") {
             "NoProxiesReporting" => NOBODY_REPORTS,
+            "DirectivesUnseen" => {
+                "see the lines about definitions and about what the operator may do"
+            }
+            "Pending" | "EtcdUnavailable" if type_ == "KeyInSync" => {
+                "see the lines about etcd and the leader, and look again in half a minute"
+            }
             "Pending" if type_ == "ProxiesCurrent" => "look again in half a minute",
             _ => hint,
         };

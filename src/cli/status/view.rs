@@ -241,6 +241,11 @@ impl Overview {
             return (Tone::Doubtful, "no proxy reports".to_owned());
         }
         let mut text = format!("{applied} of {reporting} proxies that report are current");
+        let current = condition(fleet, "ProxiesCurrent");
+        if current.is_some_and(|current| current["reason"] == "Pending") {
+            text += "; the others may still be in time";
+            return (Tone::Doubtful, text);
+        }
         for (many, what) in [(lagging, "behind"), (rejecting, "refusing the document")] {
             if many > 0 {
                 let _ = write!(text, ", {many} {what}");
@@ -266,9 +271,7 @@ impl Overview {
         let Some(fleet) = &self.fleet else {
             return unknown();
         };
-        let ready = fleet["status"]["conditions"]
-            .as_array()
-            .and_then(|conditions| conditions.iter().find(|c| c["type"] == "Ready"));
+        let ready = condition(fleet, "Ready");
         let text = |value: &Value| value.as_str().map(plain).unwrap_or_default();
         let leader = text(&fleet["status"]["leader"]);
         let Some(ready) = ready else {
@@ -329,6 +332,11 @@ impl Overview {
             Standing::Scheduled | Standing::Suspended | Standing::Ended => Tone::Plain,
         }
     }
+}
+
+fn condition<'f>(fleet: &'f Value, type_: &str) -> Option<&'f Value> {
+    let conditions = fleet["status"]["conditions"].as_array()?;
+    conditions.iter().find(|found| found["type"] == type_)
 }
 
 fn id(seen: &Seen) -> String {

@@ -84,7 +84,7 @@ pub(super) async fn servers_that_are_not_there(screens: &mut Screens<'_>) -> Res
     screens
         .both("status-no-server", &["status", AWAY], 2)
         .await?;
-    screens.both("check-no-server", &["check", AWAY], 1).await?;
+    screens.both("check-no-server", &["check", AWAY], 2).await?;
     let nobody = "--etcd-endpoints=http://127.0.0.1:1";
     screens
         .both("import-no-etcd", &["import", nobody], 2)

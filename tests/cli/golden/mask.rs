@@ -47,9 +47,13 @@ fn without_in_between(text: &str) -> String {
     let mut inside = false;
     let kept = text.split_inclusive('\n').filter(|line| {
         if line.starts_with("default/") {
-            inside = [" is pending (NotLookedAt)", " is published (Pending)"]
-                .iter()
-                .any(|said| line.contains(said));
+            inside = [
+                " is pending (NotLookedAt)",
+                " is published (Pending)",
+                " is suspended (Pending)",
+            ]
+            .iter()
+            .any(|said| line.contains(said));
         } else if OTHERS.iter().any(|start| line.starts_with(start)) {
             inside = false;
         }
