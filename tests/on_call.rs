@@ -25,7 +25,9 @@ use osproxy_directives::EtcdDirectiveStore;
 use osproxy_directives::fleet::{Record, Refused};
 use serde_json::Value;
 use shell::Shell;
-use support::{KEY, Line, SOON, Stopwatch, condition, directive, options, seen, traces};
+use support::{
+    KEY, Line, SOON, Stopwatch, condition, directive, options, put_by_hand, seen, traces,
+};
 use testbed::gateway::{Asked, Gateway};
 use testbed::{ControlPlane, Etcd, EtcdOptions, Operator, Proxy, ProxyOptions, eventually};
 
@@ -221,6 +223,40 @@ async fn named_nowhere(line: &Line, shell: &Shell, instance: &str) -> Result<()>
     Ok(())
 }
 
+/// A person pauses the publishing and writes what is no document: each store says so of itself, and goes on with the last good one.
+async fn every_proxy_refuses_what_it_cannot_read(line: &Line, shell: &Shell) -> Result<()> {
+    let mut client = line.etcd.client().await?;
+    let paused = format!("{KEY}/paused");
+    client.put(paused.as_str(), "a person", None).await?;
+    let revision = put_by_hand(&line.etcd, r#"{"directives": [{"id""#, 0).await?;
+    let written = Stopwatch::start();
+    let refused = |record: &Record| record.refused.as_ref().map(|refused| refused.revision);
+    eventually("each of them to refuse it", SOON, async || {
+        let all = records(&line.etcd).await?;
+        let by = all.iter().filter(|one| refused(&one.1) == Some(revision));
+        ensure!(by.count() == 3, "{all:?}");
+        Ok(())
+    })
+    .await?;
+    let what = "a document that no proxy can read, until each has said so";
+    seen("A6", what, AT_ONCE, &written)?;
+    let endpoints = format!("--etcd-endpoints={}", line.etcd.endpoint_list());
+    let said = shell.run(&["proxies", &endpoints]).await?;
+    said.ended(1)?;
+    ensure!(
+        said.out.matches(" Rejecting ").count() == 3
+            && said.out.matches(" invalid_json").count() == 3,
+        "{said:?}"
+    );
+    client.delete(paused.as_str(), None).await?;
+    eventually("each of them to take the next one", SOON, async || {
+        let all = records(&line.etcd).await?;
+        ensure!(all.iter().all(|one| one.1.refused.is_none()), "{all:?}");
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test]
 async fn each_proxy_has_its_word_and_none_holds_a_directive_up() -> Result<()> {
     let mut stage = Stage::start().await?;
@@ -309,6 +345,9 @@ async fn each_proxy_has_its_word_and_none_holds_a_directive_up() -> Result<()> {
         "a neighbour's refusal was told"
     );
 
+    let shell = Shell::new(stage.line.plane.kubeconfig())?;
+    every_proxy_refuses_what_it_cannot_read(&stage.line, &shell).await?;
+
     // One that is frozen is named, and forgotten with its lease.
     stage.proxy.process().pause()?;
     let frozen = Stopwatch::start();
@@ -329,7 +368,6 @@ async fn each_proxy_has_its_word_and_none_holds_a_directive_up() -> Result<()> {
         metrics.contains(r#"osproxy_directives_proxies{state="lagging"} 1"#),
         "{metrics}"
     );
-    let shell = Shell::new(stage.line.plane.kubeconfig())?;
     eventually("every place to name it", NAMED, async || {
         named_everywhere(&stage.line, &shell, "proxy-3").await
     })
