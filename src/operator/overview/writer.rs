@@ -146,14 +146,7 @@ impl Overview {
                 present = Present::Unread;
             }
             sleep(pause.max(self.answers.patience())).await;
-            let due = roll.as_deref().and_then(|roll| {
-                let grace = grace(roll.window_ms());
-                roll.newest()?.at(now, grace).next_due_at(grace)
-            });
-            let look_again = due.map_or(LOOK_AGAIN, |due| {
-                due.saturating_duration_since(self.clock.now())
-                    .min(LOOK_AGAIN)
-            });
+            let look_again = look_again(roll.as_deref(), self.clock.now());
             tokio::select! {
                 changed = self.settled.changed() => if changed.is_err() { return },
                 _ = self.seen.changed() => {}
@@ -251,6 +244,17 @@ impl Overview {
         **known = desired;
         Ok(())
     }
+}
+
+/// How long until something has to be looked at that no channel tells: that a proxy's time is over, or else the rest.
+fn look_again(roll: Option<&Roll>, now: Instant) -> Duration {
+    let due = roll.and_then(|roll| {
+        let grace = grace(roll.window_ms());
+        roll.newest()?.at(now, grace).next_due_at(grace)
+    });
+    due.map_or(LOOK_AGAIN, |due| {
+        due.saturating_duration_since(now).min(LOOK_AGAIN)
+    })
 }
 
 /// What the proxies come to at `now`; none before they have been listed.
