@@ -370,6 +370,12 @@ impl Sights {
         let unseen = seen(&line, "document_foreign_writes_total", 1).await?;
         unseen.is_fresh()?;
         line.plane.restart_api_server().await?;
+        // It looks there again after a while, and the next sights are of other troubles.
+        eventually("the API server to be seen again", SOON, async || {
+            ensure!(!scrape(&line).await?.has("kube_fault"), "it is not");
+            Ok(())
+        })
+        .await?;
 
         for n in 2..=4 {
             put_by_hand(&line.etcd, r#"{"directives":[]}"#, 0).await?;
