@@ -34,7 +34,7 @@ impl fmt::Display for Id {
 }
 
 /// One `DiagnosticsDirective` as the operator keeps it: parsed once, and what it needs to report back.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Resource {
     /// What it is called.
     pub id: Id,
@@ -78,20 +78,6 @@ impl From<&Value> for Shown {
 impl fmt::Debug for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Shown({} bytes)", self.0.len())
-    }
-}
-
-/// Without the status, whose `targetSummary` shows selector values.
-impl fmt::Debug for Resource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resource")
-            .field("id", &self.id)
-            .field("uid", &self.uid)
-            .field("generation", &self.generation)
-            .field("resource_version", &self.resource_version)
-            .field("created_secs", &self.created_secs)
-            .field("directive", &self.directive)
-            .finish_non_exhaustive()
     }
 }
 
