@@ -75,18 +75,16 @@ impl Newest {
         }
     }
 
-    /// The same at a later time.
+    /// The same at a later time; it does not matter how often it is asked in between.
     #[must_use]
-    pub fn at(self, now: Instant, grace: Duration) -> Self {
-        if self.is_due() || now < self.since.saturating_add(grace) {
-            return self;
+    pub fn at(mut self, now: Instant, grace: Duration) -> Self {
+        while !self.is_due() && now >= self.since.saturating_add(grace) {
+            self.due = Some(self.running);
+            // It came before that moment, or it would have found this one due.
+            self.running = self.target;
+            self.since = self.since.saturating_add(grace);
         }
-        Self {
-            due: Some(self.running),
-            running: self.target,
-            since: now,
-            ..self
-        }
+        self
     }
 }
 
@@ -145,6 +143,16 @@ mod tests {
             assert!(secs < 10 || revision - due <= 21, "{due} at {secs}");
             assert!(!newest.is_due());
         }
+    }
+
+    #[test]
+    fn the_last_of_a_flood_comes_due_though_nobody_notes_anything_after_it() {
+        let newest = Newest::first(Target::published(1), at(0));
+        let last = newest.becomes(Target::published(2), at(5), GRACE);
+        assert_eq!(last.at(at(10), GRACE).due(), Some(Target::published(1)));
+        // Each look starts from what was noted last.
+        assert_eq!(last.at(at(19), GRACE).next_due_at(GRACE), Some(at(20)));
+        assert!(last.at(at(20), GRACE).is_due());
     }
 
     #[test]
