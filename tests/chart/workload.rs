@@ -1,7 +1,7 @@
 //! What the Deployment and its companions come to, value by value. What all of it looks like together is in
 //! `golden`.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use crate::helm::{of_kind, pod, render};
@@ -168,6 +168,42 @@ async fn the_network_policy_opens_the_ports_that_etcd_has() -> Result<()> {
     }
     let none = render(json!({})).await?;
     assert_eq!(of_kind(&none, "NetworkPolicy").count(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_may_reach_the_operator_is_who_is_named_and_helm_test() -> Result<()> {
+    let everybody = render(json!({"networkPolicy": {"enabled": true}})).await?;
+    let policy = of_kind(&everybody, "NetworkPolicy")
+        .next()
+        .context("none")?;
+    assert_eq!(policy["spec"]["ingress"][0]["from"], Value::Null);
+
+    let monitoring = json!({"namespaceSelector": {"matchLabels": {"team": "monitoring"}}});
+    let all = render(json!({
+        "networkPolicy": {"enabled": true, "ingressFrom": [monitoring]},
+        "nameOverride": "n".repeat(63),
+    }))
+    .await?;
+    let policy = of_kind(&all, "NetworkPolicy").next().context("none")?;
+    let from = policy["spec"]["ingress"][0]["from"].as_array();
+    let [named, test] = from.context("nobody")?.as_slice() else {
+        bail!("two are let in: {from:?}");
+    };
+    assert_eq!(*named, monitoring);
+    let wanted = test["podSelector"]["matchLabels"].as_object();
+    let wanted = wanted.context("whom?")?;
+    assert_eq!(
+        wanted.len(),
+        2,
+        "of other releases and charts none is let in"
+    );
+    let pod = of_kind(&all, "Pod").next().context("no test")?;
+    for (label, value) in wanted {
+        assert_eq!(pod["metadata"]["labels"][label], *value, "{label}");
+    }
+    let selected = &policy["spec"]["podSelector"]["matchLabels"];
+    assert_ne!(selected, &test["podSelector"]["matchLabels"]);
     Ok(())
 }
 

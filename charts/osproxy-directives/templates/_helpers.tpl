@@ -45,6 +45,11 @@ app.kubernetes.io/name: {{ include "osproxy-directives.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
+{{/* By its name nothing takes the Pod of `helm test` for the operator. */}}
+{{- define "osproxy-directives.testName" -}}
+{{- printf "%s-test" (include "osproxy-directives.name" . | trunc 58 | trimSuffix "-") -}}
+{{- end -}}
+
 {{- define "osproxy-directives.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{ include "osproxy-directives.selectorLabels" . }}
