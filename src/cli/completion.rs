@@ -31,15 +31,59 @@ enum Known {
 ///
 /// # Errors
 /// Where that cannot be written to.
-pub(super) fn run(arguments: &Arguments, mut command: Command) -> Result<u8, Failure> {
-    let shell = match arguments.shell {
+pub(super) fn run(arguments: &Arguments, command: &Command) -> Result<u8, Failure> {
+    let script = script(arguments.shell, command);
+    io::stdout().lock().write_all(&script)?;
+    Ok(exit::YES)
+}
+
+/// Not written to standard output by `clap_complete`, which panics where nobody reads to the end.
+fn script(shell: Known, command: &Command) -> Vec<u8> {
+    let shell = match shell {
         Known::Bash => Shell::Bash,
         Known::Zsh => Shell::Zsh,
         Known::Fish => Shell::Fish,
     };
-    // Not to standard output itself: there it would panic where nobody reads to the end.
     let mut script = Vec::new();
-    generate(shell, &mut command, super::NAME, &mut script);
-    io::stdout().lock().write_all(&script)?;
-    Ok(exit::YES)
+    generate(shell, &mut shown(command), super::NAME, &mut script);
+    script
+}
+
+/// `command` without what its help does not show either: `clap_complete` would offer that too.
+fn shown(command: &Command) -> Command {
+    let subcommands = command.get_subcommands();
+    Command::new(super::NAME)
+        .version(env!("CARGO_PKG_VERSION"))
+        .propagate_version(true)
+        .args(command.get_arguments().cloned())
+        .subcommands(subcommands.filter(|known| !known.is_hide_set()).cloned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    #[test]
+    fn every_shown_command_is_completed_and_no_other() {
+        let command = Cli::command();
+        for (shell, before, behind) in [
+            (Known::Bash, "osproxy__directives,", ")\n"),
+            (Known::Zsh, "(", ")\n"),
+            (
+                Known::Fish,
+                "__fish_osproxy_directives_needs_command\" -f -a \"",
+                "\"",
+            ),
+        ] {
+            let script = String::from_utf8(script(shell, &command)).unwrap();
+            for known in command.get_subcommands() {
+                let offered = format!("{before}{}{behind}", known.get_name());
+                let is_offered = script.contains(&offered);
+                assert_eq!(is_offered, !known.is_hide_set(), "{shell:?}: {offered}");
+            }
+        }
+    }
 }

@@ -111,7 +111,7 @@ impl Cli {
                 Ok(ExitCode::SUCCESS)
             }
             Known::Completion(arguments) => {
-                Ok(settle(completion::run(&arguments, Self::command())))
+                Ok(settle(completion::run(&arguments, &Self::command())))
             }
             Known::Crd(arguments) => Ok(settle(crd::run(&arguments))),
             Known::EtcdRoles(arguments) => Ok(settle(etcd_roles::run(&arguments))),
