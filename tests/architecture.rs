@@ -25,8 +25,11 @@ const ROOMS: &[Room] = &[
     pure("etcd/fault").knows(&[]).and(&["etcd_client"]),
     // The reading end, embedded in a proxy. It does not know that there is a Kubernetes.
     shell("store").knows(&["document", "fleet", "etcd"]),
-    // Of etcd it knows the names of its faults.
+    pure("store/back_off").knows(&[]),
+    pure("store/fleet/moments").knows(&[]),
+    // Of etcd they know the names of its faults.
     pure("store/protocol").knows(&["document", "fleet", "etcd"]),
+    pure("store/fleet/vocabulary").knows(&["document", "etcd"]),
     pure("store/fleet/session").knows(&["document", "fleet", "etcd"]),
     pure("store/holding").knows(&["document"]),
     pure("store/decision").knows(&["document"]),
@@ -65,10 +68,10 @@ const ROOMS: &[Room] = &[
     pure("operator/applied/judge").knows(&["fleet"]),
     pure("operator/report/trouble").knows(&[]),
     pure("operator/report/proxies")
-        .knows(&["fleet", "resource"])
+        .knows(&["etcd", "fleet", "resource"])
         .and(&["k8s_openapi"]),
     pure("operator/report/status")
-        .knows(&["resource"])
+        .knows(&["etcd", "resource"])
         .and(&["k8s_openapi"]),
     pure("operator/overview/conditions").knows(&["etcd", "fleet"]),
     pure("operator/overview/report")

@@ -8,16 +8,16 @@
 //! The parse never recurses below a directive's members, so nesting costs nothing, and it allocates for
 //! nothing but the entries it keeps.
 
-use std::borrow::Cow;
+mod scalar;
+
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
 
-use osproxy_core::EndpointKind;
-use osproxy_observe::DiagLevel;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::{Endpoint, Entry, Reason, Refusal, RelativeEntry, Selector};
+use super::{Entry, Reason, Refusal, RelativeEntry, Selector};
+use scalar::{Key, Member};
 
 /// The largest document that is read, in bytes: etcd's own default limit for a request (1.5 MiB).
 pub const MAX_DOCUMENT_BYTES: usize = 1_572_864;
@@ -275,149 +275,6 @@ impl<'de> Visitor<'de> for Directive<'_> {
             },
             ttl_secs: ttl_secs.ok_or_else(missing(Reason::MissingTtlSecs))?,
         })
-    }
-}
-
-/// The value of a member: one of the three types that the vocabulary has.
-enum Scalar<'de> {
-    Text(Cow<'de, str>),
-    Number(u64),
-    Bool(bool),
-}
-
-impl Scalar<'_> {
-    fn text(self) -> Result<String, Reason> {
-        match self {
-            Self::Text(text) => Ok(text.into_owned()),
-            Self::Number(_) | Self::Bool(_) => Err(Reason::WrongType),
-        }
-    }
-
-    fn number(&self) -> Result<u64, Reason> {
-        match self {
-            Self::Number(number) => Ok(*number),
-            Self::Text(_) | Self::Bool(_) => Err(Reason::WrongType),
-        }
-    }
-
-    fn bool(&self) -> Result<bool, Reason> {
-        match self {
-            Self::Bool(value) => Ok(*value),
-            Self::Text(_) | Self::Number(_) => Err(Reason::WrongType),
-        }
-    }
-
-    fn id(self) -> Result<String, Reason> {
-        let id = self.text()?;
-        match id.len() {
-            0 => Err(Reason::EmptyId),
-            1..=MAX_ID_BYTES if id.chars().any(char::is_control) => {
-                Err(Reason::IdWithControlCharacter)
-            }
-            1..=MAX_ID_BYTES => Ok(id),
-            _ => Err(Reason::IdTooLong),
-        }
-    }
-
-    fn selector(self) -> Result<String, Reason> {
-        let value = self.text()?;
-        match value.len() {
-            0 => Err(Reason::EmptySelector),
-            1..=MAX_SELECTOR_BYTES => Ok(value),
-            _ => Err(Reason::SelectorTooLong),
-        }
-    }
-
-    fn endpoint(self) -> Result<Endpoint, Reason> {
-        let name = self.text()?;
-        if name.is_empty() {
-            return Err(Reason::EmptySelector);
-        }
-        EndpointKind::from_name(&name)
-            .map(Endpoint)
-            .ok_or(Reason::UnknownEndpoint)
-    }
-
-    fn level(self) -> Result<DiagLevel, Reason> {
-        DiagLevel::from_name(&self.text()?).ok_or(Reason::UnknownLevel)
-    }
-
-    fn ttl_secs(&self) -> Result<u64, Reason> {
-        match self.number()? {
-            0 => Err(Reason::ZeroTtl),
-            secs if secs > MAX_TTL_SECS => Err(Reason::TtlTooLong),
-            secs => Ok(secs),
-        }
-    }
-
-    fn sample_per_mille(&self) -> Result<u16, Reason> {
-        u16::try_from(self.number()?)
-            .ok()
-            .filter(|per_mille| *per_mille <= 1000)
-            .ok_or(Reason::BadSampleRate)
-    }
-}
-
-/// Reads any value as a [`Scalar`]; null, fractions, negative numbers, lists and objects are refused on sight.
-struct Member<'p>(&'p Progress);
-
-impl<'de> DeserializeSeed<'de> for Member<'_> {
-    type Value = Scalar<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
-        self.0.otherwise.set(Reason::WrongType);
-        json.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Member<'_> {
-    type Value = Scalar<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string, a whole number or a boolean")
-    }
-
-    fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
-        Err(self.0.refuse(Reason::NullValue))
-    }
-
-    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Self::Value, E> {
-        Ok(Scalar::Bool(value))
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<Self::Value, E> {
-        Ok(Scalar::Number(value))
-    }
-
-    fn visit_borrowed_str<E: serde::de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Scalar::Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Scalar::Text(Cow::Owned(text.to_owned())))
-    }
-}
-
-/// A member's name, told apart without keeping it; escaped spellings arrive here unescaped.
-struct Key<T>(fn(&str) -> Option<T>);
-
-impl<'de, T> DeserializeSeed<'de> for Key<T> {
-    type Value = Option<T>;
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
-        json.deserialize_str(self)
-    }
-}
-
-impl<T> Visitor<'_> for Key<T> {
-    type Value = Option<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a member's name")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.0(name))
     }
 }
 

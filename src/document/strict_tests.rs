@@ -1,4 +1,8 @@
+use osproxy_core::EndpointKind;
+use osproxy_observe::DiagLevel;
+
 use super::*;
+use crate::document::Endpoint;
 
 fn refused(json: &str) -> (&'static str, Option<usize>) {
     let refusal = parse(json.as_bytes()).expect_err(json);

@@ -8,6 +8,7 @@
 //! good document and its age; `decision` finds the few directives that concern a request. `protocol`, `holding` and
 //! `decision` are pure. Beside them `fleet` keeps the record of a proxy that was given a name, and nothing depends on it.
 
+mod back_off;
 mod builder;
 mod copies;
 mod decision;

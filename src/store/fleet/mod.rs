@@ -6,6 +6,7 @@
 mod calls;
 mod moments;
 mod session;
+mod vocabulary;
 
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -21,7 +22,8 @@ use super::shared::Shared;
 use super::status::{Reporting, ReportingState};
 use crate::etcd::{Connection, Fault, Keys};
 use crate::fleet::{self, Record, session_lease};
-use session::{Call, Happened, Session, Word};
+use session::Session;
+use vocabulary::{Call, Happened, Word};
 
 /// What the driver speaks into.
 pub(super) struct Speaker {

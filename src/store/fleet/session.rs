@@ -16,59 +16,12 @@ use std::time::Duration;
 use osproxy_core::Instant;
 
 use super::moments::Moments;
+use super::vocabulary::{Call, Happened, Word};
 use crate::document::LeaseReading;
 use crate::etcd::Fault;
 use crate::fleet::{DEFAULT_WINDOW_MS, REFRESH_SECS};
-use crate::store::status::{Refused, ReportingState};
-
-/// What there is to say.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::store) struct Word {
-    /// Up to which revision the store is current.
-    pub(in crate::store) revision: i64,
-    /// Whether the key was absent then.
-    pub(in crate::store) absent: bool,
-    /// When the document in force was published.
-    pub(in crate::store) publication_secs: Option<u64>,
-    /// What stands at the key and was refused.
-    pub(in crate::store) refused: Option<Refused>,
-    /// How many histories of etcd have been followed: in another one a record that was written may be gone.
-    pub(in crate::store) histories: u64,
-}
-
-/// What happened.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Happened {
-    /// There is something else to say now.
-    Word(Word),
-    /// The window was read; `None` where none is announced.
-    Window(Result<Option<u64>, Fault>),
-    /// The lease was granted.
-    Granted(Result<(), Fault>),
-    /// etcd said how much is left of the lease that somebody has.
-    Left(Result<LeaseReading, Fault>),
-    /// The record was written.
-    Written(Result<(), Fault>),
-    /// The lease was refreshed.
-    Refreshed(Result<(), Fault>),
-    /// Nothing; some deadline may have passed.
-    TimePassed,
-}
-
-/// A call to make. There is one at a time, and its answer is the next thing to step with but words.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Call {
-    /// Read the announced window.
-    ReadWindow,
-    /// Grant the session's lease.
-    Grant,
-    /// Ask how much is left of it.
-    AskLease,
-    /// Write this.
-    Write(Word),
-    /// Refresh the lease.
-    Refresh,
-}
+use crate::store::back_off::BackOff;
+use crate::store::status::ReportingState;
 
 /// The state of a proxy's session.
 #[derive(Debug)]
@@ -83,8 +36,7 @@ pub(super) struct Session {
     lease: Lease,
     step: Step,
     calling: bool,
-    /// How often in a row something had to be tried again.
-    tries: u32,
+    back_off: BackOff,
     /// How often its beginning was put off.
     put_off: u32,
     state: ReportingState,
@@ -150,7 +102,7 @@ impl Session {
             lease: Lease::None,
             step: Step::Said,
             calling: false,
-            tries: 0,
+            back_off: BackOff::new(BACK_OFF),
             put_off: 0,
             state: ReportingState::Starting,
             fault: None,
@@ -362,7 +314,7 @@ impl Session {
             Ok(()) => {
                 self.written = self.writing.take();
                 self.records += 1;
-                self.tries = 0;
+                self.back_off.reset();
                 self.put_off = 0;
                 self.state = ReportingState::Reporting;
                 self.fault = None;
@@ -381,13 +333,16 @@ impl Session {
     fn refreshed(&mut self, now: Instant, answer: Result<(), Fault>) {
         match answer {
             Ok(()) => {
-                self.tries = 0;
+                self.back_off.reset();
                 self.hold(now);
             }
             Err(Fault::LeaseNotFound) => self.begin_anew(now),
             Err(fault) => {
                 self.fault = Some(fault);
-                let wait = self.back_off().min(Duration::from_secs(5));
+                let wait = self
+                    .back_off
+                    .wait(&mut self.chance)
+                    .min(Duration::from_secs(5));
                 let refresh_at = now.saturating_add(wait);
                 self.lease = Lease::Held { refresh_at };
             }
@@ -414,17 +369,9 @@ impl Session {
             DENIED.mul_f64(1.0 + self.chance.f64() / 2.0)
         } else {
             self.state = ReportingState::Failing;
-            self.back_off()
+            self.back_off.wait(&mut self.chance)
         };
         self.step = Step::Rest(now.saturating_add(wait));
-    }
-
-    /// Full jitter: anything up to a bound that doubles.
-    fn back_off(&mut self) -> Duration {
-        let (least, most) = BACK_OFF;
-        let bound = least.saturating_mul(1 << self.tries.min(16)).min(most);
-        self.tries = self.tries.saturating_add(1);
-        bound.mul_f64(self.chance.f64())
     }
 }
 

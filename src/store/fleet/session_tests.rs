@@ -1,6 +1,7 @@
 use osproxy_core::{Clock, ManualClock};
 
 use super::*;
+use crate::store::status::Refused;
 
 /// A session, its clock, and an etcd that answers what it is told to.
 struct Bench {

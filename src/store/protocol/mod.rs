@@ -11,13 +11,13 @@
 //! * Whatever goes wrong with a watch leads back to the read. So does the passing of 45 s ± 15 s, because etcd
 //!   itself has lost events (etcd-io/etcd#19179, #17529): no watch defect lasts longer than that.
 
+mod history;
 mod value;
 mod vocabulary;
 
-use std::time::Duration;
-
 use osproxy_core::Instant;
 
+use super::back_off::{BackOff, between};
 use super::status::Counters;
 use crate::document::LeaseReading;
 use crate::etcd::Fault;
@@ -40,8 +40,7 @@ pub(in crate::store) struct Protocol {
     watch: Watch,
     read: Read,
     doubt: Option<Header>,
-    /// How often in a row something had to be tried again.
-    tries: u32,
+    back_off: BackOff,
     /// The lease that etcd last said was gone, so that it is asked for again only once.
     gone: Option<i64>,
     told: Option<Tell>,
@@ -84,6 +83,7 @@ impl Protocol {
     /// A protocol that begins with a read at `now`. The jitter comes from `seed` alone.
     pub(in crate::store) fn new(pace: Pace, seed: u64, now: Instant) -> Self {
         Self {
+            back_off: BackOff::new(pace.back_off),
             pace,
             chance: fastrand::Rng::with_seed(seed),
             cluster: None,
@@ -93,7 +93,6 @@ impl Protocol {
             watch: Watch::Closed,
             read: Read::At(now),
             doubt: None,
-            tries: 0,
             gone: None,
             told: None,
             counters: Counters::default(),
@@ -205,9 +204,10 @@ impl Protocol {
             return; // an answer to a call that was dropped
         };
         let (least, most) = self.pace.reread;
-        self.read = Read::At(now.saturating_add(self.between(least, most)));
+        let again = between(least, most, &mut self.chance);
+        self.read = Read::At(now.saturating_add(again));
         if self.has_lasted(now) {
-            self.tries = 0;
+            self.back_off.reset();
         }
         if self.is_strange(header, floor, value.as_ref()) {
             if !self.is_second_witness(header) {
@@ -238,39 +238,6 @@ impl Protocol {
         }
     }
 
-    /// A linearizable read is strange where it contradicts what was known when it was sent.
-    fn is_strange(&self, header: Header, floor: i64, value: Option<&Value>) -> bool {
-        let Some(cluster) = self.cluster else {
-            return false;
-        };
-        let rewritten = match (&self.taken, value) {
-            (Taken::Value(taken), Some(value)) => {
-                value.mod_revision <= taken.mod_revision && value != taken
-            }
-            (Taken::Absence(at), Some(value)) => value.mod_revision <= *at,
-            (Taken::Value(taken), None) => header.revision <= taken.mod_revision,
-            (Taken::Absence(_), None) | (Taken::Nothing, _) => false,
-        };
-        // An answer from before the latest event is no contradiction: both were under way.
-        header.cluster != cluster
-            || header.revision < floor
-            || (rewritten && header.revision >= self.known)
-    }
-
-    fn is_second_witness(&self, header: Header) -> bool {
-        self.doubt.is_some_and(|first| {
-            first.cluster == header.cluster && first.revision <= header.revision
-        })
-    }
-
-    /// Keeps what is applied, closes the watch, and asks again in a while.
-    fn doubt(&mut self, now: Instant, header: Header, next: &mut Vec<Next>) {
-        self.tell(Tell::Doubted(header), next);
-        self.close(false, next);
-        self.doubt = Some(header);
-        self.read = Read::At(now.saturating_add(self.pace.doubt));
-    }
-
     fn read_failed(&mut self, now: Instant, fault: Fault, next: &mut Vec<Next>) {
         if !matches!(self.read, Read::Asked(_)) {
             return;
@@ -282,7 +249,7 @@ impl Protocol {
         if needs_another_connection(fault) && !is_proven {
             self.close(true, next);
         }
-        let wait = self.back_off();
+        let wait = self.back_off.wait(&mut self.chance);
         self.read = Read::At(now.saturating_add(wait));
     }
 
@@ -361,14 +328,14 @@ impl Protocol {
     /// Back to the read, after a while that grows.
     fn start_over(&mut self, now: Instant, fault: Fault, next: &mut Vec<Next>) {
         if self.has_lasted(now) {
-            self.tries = 0;
+            self.back_off.reset();
         }
         self.counters.restarts += 1;
         self.tell(Tell::Lost(fault), next);
         // etcd also says "permission denied" where the login behind a watch has expired (etcd-io/etcd#8914).
         let refused = fault == Fault::PermissionDenied;
         self.close(refused || needs_another_connection(fault), next);
-        let wait = self.back_off();
+        let wait = self.back_off.wait(&mut self.chance);
         self.read = Read::At(now.saturating_add(wait));
     }
 
@@ -404,19 +371,6 @@ impl Protocol {
         if self.told.replace(tell) != Some(tell) {
             next.push(Next::Tell(tell));
         }
-    }
-
-    /// Full jitter: anything up to a bound that doubles.
-    fn back_off(&mut self) -> Duration {
-        let (least, most) = self.pace.back_off;
-        let bound = least.saturating_mul(1 << self.tries.min(16)).min(most);
-        self.tries = self.tries.saturating_add(1);
-        self.between(Duration::ZERO, bound)
-    }
-
-    fn between(&mut self, least: Duration, most: Duration) -> Duration {
-        let spread = u64::try_from(most.saturating_sub(least).as_nanos()).unwrap_or(u64::MAX);
-        least + Duration::from_nanos(self.chance.u64(0..=spread))
     }
 }
 

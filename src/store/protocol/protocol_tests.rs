@@ -1,5 +1,7 @@
 //! Single steps, by hand.
 
+use std::time::Duration;
+
 use osproxy_core::{Clock, ManualClock};
 
 use super::*;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use osproxy_core::Instant;
 
-use super::{Fault, LeaseReading, Next, Protocol, Taken, Tell, Value};
+use super::{Fault, LeaseReading, Next, Protocol, Taken, Tell, Value, between};
 
 impl Protocol {
     /// What a read that is believed says of the key.
@@ -57,7 +57,7 @@ impl Protocol {
         if reading.remaining_secs < 0 {
             // A lease that is gone takes the key with it: read again, but not for ever where etcd keeps both.
             if self.gone.replace(id) != Some(id) {
-                let wait = self.between(Duration::ZERO, Duration::from_secs(1));
+                let wait = between(Duration::ZERO, Duration::from_secs(1), &mut self.chance);
                 self.read_by(now.saturating_add(wait));
             }
             return;
@@ -83,7 +83,7 @@ impl Protocol {
             self.take(Some(value), self.known, None, next);
         } else {
             self.tell(Tell::ReadFailed(fault), next);
-            let wait = self.back_off();
+            let wait = self.back_off.wait(&mut self.chance);
             self.read_by(now.saturating_add(wait));
         }
     }
