@@ -141,7 +141,7 @@ impl Operator {
         let (reports, roll) = self.report_beside(term, &mut beside);
         let mut ledger = applied::found(publisher.state(), self.clock.now());
 
-        let announcer = Announcer::new(self.writes.clone(), &owner.release, &self.instance);
+        let announcer = self.announcer(owner);
         let mut told = Told::default();
         let mut changes = self.observed.changes();
         let mut keys = self.seen.clone();
@@ -219,6 +219,11 @@ impl Operator {
         }
     }
 
+    fn announcer(&self, owner: &Owner) -> Announcer {
+        let keys = self.store.keys();
+        Announcer::new(self.writes.clone(), &owner.release, &self.instance, keys)
+    }
+
     /// What runs beside the cycle of a term: the reporter, and what follows the proxies' records.
     fn report_beside(
         &self,
@@ -228,8 +233,9 @@ impl Operator {
         let (writes, told) = (self.writes.clone(), Arc::clone(&self.told_writer));
         let roll = Arc::new(Roll::default());
         self.rolls.send_replace(Some(Arc::clone(&roll)));
-        let reporter = Reporter::new(writes, told, &self.instance, Arc::clone(&self.clock))
-            .with_roll(Arc::clone(&roll));
+        let (keys, clock) = (self.store.keys(), Arc::clone(&self.clock));
+        let reporter =
+            Reporter::new(writes, told, &self.instance, keys, clock).with_roll(Arc::clone(&roll));
         self.metrics.follow_reports(reporter.tally());
         self.metrics.follow_proxies(&roll);
         let (reports, reading) = channel::channel(None);

@@ -18,7 +18,7 @@ use super::plan::{Limits, plan};
 use super::publish::{Held, KeyState, Outcome};
 use super::report::{Report, Reporter};
 use crate::document::Moment;
-use crate::etcd::Fault;
+use crate::etcd::{Fault, Keys};
 
 /// How long etcd is out of sight before the log says so: what a start and a moved leader take is no news.
 const BLINK: Duration = Duration::from_secs(2);
@@ -63,6 +63,7 @@ pub(super) struct Outage {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) limits: Limits,
     pub(super) instance: String,
+    pub(super) keys: Keys,
     pub(super) observed: Arc<Observed>,
     pub(super) seen: channel::Receiver<Result<KeyState, Fault>>,
 }
@@ -87,6 +88,7 @@ impl Outage {
             self.client.clone(),
             Arc::clone(&self.answers),
             &self.instance,
+            &self.keys,
             Arc::clone(&self.clock),
         );
         let (reports, reading) = channel::channel(None);

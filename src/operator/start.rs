@@ -125,6 +125,7 @@ pub async fn run(
         clock: Arc::clone(&clock),
         limits: options.limits,
         instance: instance.clone(),
+        keys: store.keys().clone(),
         observed: Arc::clone(&observed),
         seen: seen.clone(),
     };

@@ -91,7 +91,7 @@ fn key_in_sync(facts: &Facts<'_>) -> Answer {
             type_: FleetReason::InSync.condition(),
             status: FALSE,
             reason: held.condition_reason(),
-            message: held_message(held),
+            message: held_message(held, facts.keys),
         },
     }
 }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::conditions::{Answer, conditions};
-use crate::etcd::Fault;
+use crate::etcd::{Fault, Keys};
 use crate::fleet::{Counts, FleetView, Proxy, Standing, Target};
 use crate::operator::observe::{self, Definition};
 use crate::operator::publish::{KeyState, Outcome, Stored};
@@ -22,6 +22,8 @@ pub struct Facts<'f> {
     pub settled: Option<Settled>,
     /// Our own release, as `namespace/name`.
     pub release: &'f str,
+    /// The keys that it publishes at.
+    pub keys: &'f Keys,
     /// What each member of etcd tells of itself.
     pub servers: &'f [Result<Server, Fault>],
     /// By how many seconds our clock is ahead of the API server's, where that is worth a word.

@@ -1,9 +1,12 @@
+use std::sync::LazyLock;
+
 use super::*;
 use crate::document::Publication;
 use crate::fleet::FleetView;
 use crate::operator::publish::{Held, Stored};
 
 const NOW: u64 = 1_795_356_000;
+static KEYS: LazyLock<Keys> = LazyLock::new(|| Keys::new("fleet/directives").unwrap());
 
 fn keys(lease: i64) -> KeyState {
     KeyState {
@@ -43,6 +46,7 @@ fn facts<'f>(keys: &'f KeyState, servers: &'f [Result<Server, Fault>]) -> Facts<
         seen: Ok(keys),
         settled: Some(in_sync()),
         release: "ns/ours",
+        keys: &KEYS,
         servers,
         clock_ahead_secs: None,
         definition: Definition::Current,
@@ -253,4 +257,20 @@ fn nothing_is_new_when_only_time_has_passed() {
         ..later
     };
     assert!(!says_the_same(&first, &status(&lost, &first)));
+}
+
+#[test]
+fn a_pause_is_told_with_the_key_that_ends_it() {
+    let keys = keys(our_lease());
+    let paused = Facts {
+        settled: Some(Settled {
+            outcome: Outcome::Held(Held::Paused),
+            entries: 3,
+        }),
+        ..facts(&keys, &[])
+    };
+    let status = status(&paused, &DiagnosticsFleetStatus::default());
+    let ready = status.conditions.iter().find(|c| c.type_ == "Ready");
+    let message = &ready.unwrap().message;
+    assert!(message.contains("`fleet/directives/paused`"), "{message}");
 }

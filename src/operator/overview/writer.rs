@@ -198,6 +198,7 @@ impl Overview {
                 seen: seen.as_ref().map_err(|fault| *fault),
                 settled,
                 release: &self.release,
+                keys: self.store.keys(),
                 servers: told,
                 clock_ahead_secs: self
                     .answers

@@ -8,6 +8,7 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter as Source};
 use tracing::debug;
 
 use super::reason::EventReason;
+use crate::etcd::Keys;
 use crate::operator::answers::Answers;
 use crate::operator::observe::Definition;
 use crate::operator::publish::{Held, KeyState, Outcome, Tally};
@@ -61,15 +62,15 @@ impl Notice {
         }
     }
 
-    /// What is the matter, and what to do about it.
+    /// What is the matter with `keys`, and what to do about it.
     #[must_use]
-    pub fn note(&self) -> String {
+    pub fn note(&self, keys: &Keys) -> String {
         match self {
-            Self::DocumentChanged => {
+            Self::DocumentChanged => format!(
                 "Somebody else wrote or deleted the document; it is put right. To write by hand, \
-                 pause the operator first: etcdctl put <directives key>/paused 1"
-                    .to_owned()
-            }
+                 pause the operator first: etcdctl put {} 1",
+                keys.paused()
+            ),
             Self::ForeignValue { revision } => format!(
                 "The key holds a document that this release did not write, at etcd revision {revision}. Nothing is published. \
                  Look at it with `osproxy-directives import`, then take it over with `osproxy-directives adopt --revision {revision}`"
@@ -78,10 +79,10 @@ impl Notice {
                 "The key belongs to release {release} of cluster {cluster}. Nothing is published. Give this release another key, \
                  or take the key over with `osproxy-directives adopt`"
             ),
-            Self::Paused => {
-                "A person paused the publishing. Delete the key <directives key>/paused to go on"
-                    .to_owned()
-            }
+            Self::Paused => format!(
+                "A person paused the publishing. Delete the key {} to go on",
+                keys.paused()
+            ),
             Self::Resumed => "The pause is over; the operator publishes again".to_owned(),
             Self::ClocksDiffer { ahead_secs } => format!(
                 "The operator's clock is {} s {} the API server's. Directives start and end by the operator's and the proxies' \
@@ -108,6 +109,7 @@ impl Notice {
 pub struct Announcer {
     recorder: Recorder,
     regarding: ObjectReference,
+    keys: Keys,
 }
 
 impl std::fmt::Debug for Announcer {
@@ -117,9 +119,9 @@ impl std::fmt::Debug for Announcer {
 }
 
 impl Announcer {
-    /// An announcer for `release`, `namespace/name`, that signs as `instance`.
+    /// An announcer for `release`, `namespace/name`, that publishes at `keys` and signs as `instance`.
     #[must_use]
-    pub fn new(client: Client, release: &str, instance: &str) -> Self {
+    pub fn new(client: Client, release: &str, instance: &str, keys: &Keys) -> Self {
         let (namespace, name) = release.split_once('/').unwrap_or(("default", release));
         let source = Source {
             controller: super::FIELD_MANAGER.to_owned(),
@@ -134,6 +136,7 @@ impl Announcer {
                 name: Some(name.to_owned()),
                 ..ObjectReference::default()
             },
+            keys: keys.clone(),
         }
     }
 
@@ -146,7 +149,7 @@ impl Announcer {
                 EventType::Normal
             },
             reason: notice.reason().word().to_owned(),
-            note: Some(notice.note()),
+            note: Some(notice.note(&self.keys)),
             action: notice.reason().word().to_owned(),
             secondary: None,
         };
@@ -210,5 +213,19 @@ impl Told {
             news.push(Notice::ClocksDiffer { ahead_secs });
         }
         news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_person_is_told_to_type_names_the_real_key() {
+        let keys = Keys::new("fleet/directives").unwrap();
+        for notice in [Notice::DocumentChanged, Notice::Paused] {
+            let note = notice.note(&keys);
+            assert!(note.contains(" fleet/directives/paused "), "{note}");
+        }
     }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::reason::{ConditionReason, FALSE, TRUE};
 use super::status::{Answer, present_condition};
+use crate::etcd::Keys;
 use crate::fleet::{Counts, FleetView, Standing, WORST};
 use crate::operator::applied::{Opinion, Said};
 use crate::operator::plan::Verdict;
@@ -83,6 +84,7 @@ pub(super) fn applied(
     generation: i64,
     verdict: &Verdict,
     word: Option<&Word>,
+    keys: &Keys,
 ) -> Applied {
     let present = present_condition(status_now, "Applied");
     let word = match verdict {
@@ -118,7 +120,7 @@ pub(super) fn applied(
     } else {
         let counted = Some(word.counts).filter(|counts| counts.reporting > 0);
         (
-            message(word, !is_active),
+            message(word, !is_active, keys),
             counted.map(|counts| format!("{}/{}", counts.applied, counts.reporting)),
             counted.map(told),
         )
@@ -175,7 +177,7 @@ fn condition(said: Said) -> ConditionReason {
     }
 }
 
-fn message(word: &Word, withdrawn: bool) -> String {
+fn message(word: &Word, withdrawn: bool, keys: &Keys) -> String {
     let Counts {
         reporting,
         rejecting,
@@ -189,9 +191,12 @@ fn message(word: &Word, withdrawn: bool) -> String {
         Said::AsBefore | Said::Pending => {
             format!("The proxies have not all said yet that they have {have}")
         }
-        Said::Nobody => "No proxy says what it has. One does where its store was given an instance name and its login may write below \
-             `<directives key>/fleet/` and read `<directives key>/window`; the reference reader, osproxy-etcd, never does"
-            .to_owned(),
+        Said::Nobody => format!(
+            "No proxy says what it has. One does where its store was given an instance name and its login may write below \
+             `{}` and read `{}`; the reference reader, osproxy-etcd, never does",
+            keys.fleet(),
+            keys.window(),
+        ),
         Said::Applied => format!("Every proxy that reports has {have}"),
         Said::Rejecting => format!(
             "{rejecting} of {reporting} proxies refused the document: {}. They go on with the last one that they took. Look at their versions \

@@ -58,7 +58,8 @@ fn status(
     verdict: &Verdict,
     word: Option<&Word>,
 ) -> DiagnosticsDirectiveStatus {
-    desired_status(resource, verdict, IN_SYNC, word, 100)
+    let keys = Keys::new("fleet/directives").unwrap();
+    desired_status(resource, verdict, IN_SYNC, word, &keys, 100)
 }
 
 fn json_of(status: &DiagnosticsDirectiveStatus) -> Value {
@@ -99,6 +100,17 @@ fn the_worst_are_named_and_the_others_counted() {
         message.starts_with("3 of 4 proxies are behind: p4 and 2 more."),
         "{message}"
     );
+}
+
+#[test]
+fn where_no_proxy_says_anything_the_message_names_what_they_have_to_write() {
+    let mut nobody = word(Said::Nobody, 0, &[]);
+    nobody.counts = Counts::default();
+    let status = status(&with(&Value::Null, 1), &ACTIVE, Some(&nobody));
+    let message = &of_type(&status, "Applied").unwrap().message;
+    for key in ["`fleet/directives/fleet/`", "`fleet/directives/window`"] {
+        assert!(message.contains(key), "{message}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::proxies::{Fresh, Word, applied};
 use super::reason::{ConditionReason, EventReason, FALSE, TRUE};
+use crate::etcd::Keys;
 use crate::operator::observe::Resource;
 use crate::operator::plan::Verdict;
 use crate::operator::publish::{Held, Outcome};
@@ -47,7 +48,7 @@ impl Answer {
 }
 
 /// The status of `resource` under `verdict`, where the key stands as `outcome` says and the proxies as `word` does; `None` for either while it is
-/// not known yet.
+/// not known yet. What it tells people to do names `keys`.
 ///
 /// A condition keeps its `lastTransitionTime` from the resource's present status as long as it says the same.
 #[must_use]
@@ -56,13 +57,14 @@ pub fn desired_status(
     verdict: &Verdict,
     outcome: Option<Outcome>,
     word: Option<&Word>,
+    keys: &Keys,
     now_secs: u64,
 ) -> DiagnosticsDirectiveStatus {
     let accepted = accepted(verdict);
-    let published = published(verdict, outcome);
+    let published = published(verdict, outcome, keys);
     let is_published = published.status == TRUE;
     let present = resource.status.value();
-    let applied = applied(&present, resource.generation, verdict, word);
+    let applied = applied(&present, resource.generation, verdict, word, keys);
     let mut ready = ready(verdict, &accepted, &published);
     if ready.status == TRUE && applied.is_refused && !matches!(verdict, Verdict::Expired { .. }) {
         let message = "A proxy refuses the document; the condition Applied says which and why";
@@ -231,7 +233,7 @@ fn accepted(verdict: &Verdict) -> Answer {
     }
 }
 
-fn published(verdict: &Verdict, outcome: Option<Outcome>) -> Answer {
+fn published(verdict: &Verdict, outcome: Option<Outcome>, keys: &Keys) -> Answer {
     if let Verdict::Refused(_) = verdict {
         return Answer::new(
             ConditionReason::NotAccepted,
@@ -243,7 +245,7 @@ fn published(verdict: &Verdict, outcome: Option<Outcome>) -> Answer {
             ConditionReason::NotCompared,
             "The document has not been compared with etcd yet",
         ),
-        Some(Outcome::Held(held)) => Answer::no(held.condition_reason(), held_message(held)),
+        Some(Outcome::Held(held)) => Answer::no(held.condition_reason(), held_message(held, keys)),
         Some(Outcome::InSync { .. }) => match verdict {
             Verdict::NoRoom { .. } => Answer::new(
                 ConditionReason::NoRoom,
@@ -300,7 +302,7 @@ fn state(verdict: &Verdict, published: bool) -> State {
 }
 
 /// Why the key does not say what the plan says, for people, and what to do.
-pub(in crate::operator) fn held_message(held: Held) -> String {
+pub(in crate::operator) fn held_message(held: Held, keys: &Keys) -> String {
     match held {
         Held::TooLarge => "etcd refuses the document as too large. Delete or suspend directives, lower the operator's --max-document-bytes below \
              etcd's --max-request-bytes, or raise that; proxies keep what they have until it ends"
@@ -312,7 +314,7 @@ pub(in crate::operator) fn held_message(held: Held) -> String {
         Held::NoSpace => "etcd's storage is full and refuses the document. Compact and defragment etcd, then disarm its alarm; \
              what is published ends by its own time"
             .to_owned(),
-        Held::Paused => "A person paused the publishing with the key `<directives key>/paused`. Delete that key to go on".to_owned(),
+        Held::Paused => format!("A person paused the publishing with the key `{}`. Delete that key to go on", keys.paused()),
     }
 }
 

@@ -22,6 +22,7 @@ use super::proxies::Word;
 use super::status::{Transition, desired_status, present_condition, says_the_same, transitions};
 use super::trouble::{Reach, Trouble};
 use crate::document::Moment;
+use crate::etcd::Keys;
 use crate::operator::answers::Answers;
 use crate::operator::applied::{Judge, Ledger, Roll};
 use crate::operator::observe::{Id, Resource, Shown};
@@ -69,6 +70,7 @@ pub struct Reporter {
     answers: Arc<Answers>,
     api: ApiResource,
     recorder: Recorder,
+    keys: Keys,
     clock: Arc<dyn Clock>,
     tally: Arc<ReportTally>,
     /// What was written last and under which version of the object, until the watch shows a later one.
@@ -106,12 +108,13 @@ enum Done {
 }
 
 impl Reporter {
-    /// A reporter that signs its Events as `instance`.
+    /// A reporter of what is published at `keys`, which signs its Events as `instance`.
     #[must_use]
     pub fn new(
         client: Client,
         answers: Arc<Answers>,
         instance: &str,
+        keys: &Keys,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let source = Source {
@@ -123,6 +126,7 @@ impl Reporter {
             client,
             answers,
             api: ApiResource::erase::<DiagnosticsDirective>(&()),
+            keys: keys.clone(),
             clock,
             tally: Arc::default(),
             written: HashMap::new(),
@@ -242,7 +246,14 @@ impl Reporter {
             None => {}
         }
         let word = self.word(id, &resource);
-        let status = desired_status(&resource, verdict, report.outcome, word.as_ref(), now_secs);
+        let status = desired_status(
+            &resource,
+            verdict,
+            report.outcome,
+            word.as_ref(),
+            &self.keys,
+            now_secs,
+        );
         if says_the_same(&resource.status.value(), &status) {
             return None;
         }
