@@ -189,7 +189,8 @@ default/inc-4711 <left> ShapeTiming 5% - tenant=acme, index=orders
         ensure!(only[member] == expected, "{member} is {}", only[member]);
     }
     let left = only["leftSeconds"].as_u64().context("no time left")?;
-    ensure!((1_700..=1_800).contains(&left), "{left} s left");
+    // Of half an hour, of which all that went before may have taken some minutes.
+    ensure!((1_500..=1_800).contains(&left), "{left} s left");
     let yaml = shell.run(&["status", "-o", "yaml"]).await?;
     ensure!(yaml.out.contains("state: \"On\"\n"), "{yaml:?}");
     let wide = shell.run(&["status", "-A", "-o", "wide"]).await?;
@@ -261,7 +262,8 @@ async fn wait_says_no_at_once_and_not_yet_in_time(line: &Line, shell: &Shell) ->
         "--level=Shape",
         "--sample=100%",
         "--ttl=1h",
-        "--timeout=2s",
+        // What it gives up in has to be longer than the operator takes to say why, on a busy machine too.
+        "--timeout=10s",
     ];
     let said = shell.run(&held).await?;
     said.ended(3)?;
@@ -308,14 +310,19 @@ async fn who_may_read_one_namespace_is_told_so(line: &Line, shell: &Shell) -> Re
         .service_account_kubeconfig("default", "reader")
         .await?;
     let reader = Shell::new(&kubeconfig)?;
-    let said = reader.run(&["status"]).await?;
-    said.ended(0)?;
-    ensure!(
-        said.err
-            == "You may not list the directives of all namespaces: only those of default are shown.\n"
-            && said.out.contains("default/inc-4711"),
-        "{said:?}"
-    );
+    // The API server goes by a role a moment after it has taken it.
+    eventually("the role to hold", SOON, async || {
+        let said = reader.run(&["status"]).await?;
+        said.ended(0)?;
+        ensure!(
+            said.err
+                == "You may not list the directives of all namespaces: only those of default are shown.\n"
+                && said.out.contains("default/inc-4711"),
+            "{said:?}"
+        );
+        Ok(())
+    })
+    .await?;
     for refused in [
         &["status", "-A"][..],
         &["off", "inc-4711"],
@@ -377,9 +384,14 @@ async fn kubectl_completes_its_words(line: &Line, shell: &Shell) -> Result<()> {
             .chain(words)
             .copied()
             .collect();
-        let said = shell.plugin(line, &args).await?;
-        said.ended(0)?;
-        ensure!(said.out == expected, "{words:?}: {said:?}");
+        // A server that takes longer than a second is not waited for, and may do on a busy machine.
+        let said = eventually("the words", SOON, async || {
+            let said = shell.plugin(line, &args).await?;
+            said.ended(0)?;
+            ensure!(said.out == expected, "{words:?}: {said:?}");
+            Ok(said)
+        })
+        .await?;
         // kubectl talks to whoever debugs it; we say nothing.
         let kubectls = |line: &str| line.starts_with("[Debug]") || line.starts_with("Completion");
         ensure!(said.err.lines().all(kubectls), "{said:?}");

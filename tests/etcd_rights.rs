@@ -71,8 +71,12 @@ async fn both_ends_work(plane: &ControlPlane, site: &Site, release: &str) -> Res
     let store = site.builder(FLEET).build().await?;
     shows(&store, release, &["a"]).await?;
     // Which it knows by the lease alone.
-    let clock = store.status().clock_ahead_ms;
-    ensure!(clock.is_some(), "may not ask for the lease: {clock:?}");
+    eventually("the answer about the lease", SOON, async || {
+        let clock = store.status().clock_ahead_ms;
+        ensure!(clock.is_some(), "may not ask for the lease: {clock:?}");
+        Ok(())
+    })
+    .await?;
 
     let first = usize::from(metric(operator.replica(0), "leader ").await? == 0);
     operator.replica(first).stop(Duration::from_secs(5)).await?;
@@ -97,8 +101,13 @@ async fn both_ends_work(plane: &ControlPlane, site: &Site, release: &str) -> Res
     site.way().disconnect(Cut::Rst);
     apply(plane, release, "d").await?;
     shows(&store, release, &["a", "b", "c", "d"]).await?;
-    let status = store.status();
-    ensure!(status.connected && status.refused.is_none(), "{status:?}");
+    // It has read the document before it watches it again.
+    eventually("the store to be connected again", SOON, async || {
+        let status = store.status();
+        ensure!(status.connected && status.refused.is_none(), "{status:?}");
+        Ok(())
+    })
+    .await?;
     leader.stop(Duration::from_secs(5)).await.map(drop)
 }
 

@@ -228,7 +228,13 @@ async fn make_the_resource(plane: &ControlPlane) -> Result<()> {
         "--timeout=30s",
     ];
     plane.kubectl(&established).await?.success()?;
-    Ok(())
+    // The server serves a new kind a moment after it is established.
+    eventually(
+        "the kind to be served",
+        Duration::from_secs(30),
+        async || plane.kubectl(&["get", "diag"]).await?.success().map(drop),
+    )
+    .await
 }
 
 /// A namespace for each policy, with the annotations of the matrix, and its users with their roles.
@@ -293,11 +299,10 @@ async fn install(plane: &ControlPlane, policy: &Policy) -> Result<String> {
         UNTIL_A_POLICY_BITES,
         async || {
             let create = ["create", "--dry-run=server", "--as", matrix::DEV, "-f", "-"];
-            plane
-                .kubectl_with_input(&create, &probe)
-                .await?
-                .failure()
-                .map(drop)
+            let said = plane.kubectl_with_input(&create, &probe).await?.failure()?;
+            // Somebody else may refuse it before, such as a server that has not seen the roles yet.
+            ensure!(said.contains("denied request: "), "{said}");
+            Ok(())
         },
     )
     .await?;

@@ -180,7 +180,7 @@ async fn without_any_one_right_something_breaks_and_with_all_nothing_is_refused(
     all.publishes(&plane).await?;
     try_join_all(each.iter().map(|one| one.publishes(&plane))).await?;
     for one in each.iter().chain([&all]) {
-        one.is_paused_twice().await?;
+        one.is_paused_twice(&plane).await?;
     }
     all.tells_the_release(&plane).await?;
     // Last, since it concerns all of them.
@@ -190,13 +190,16 @@ async fn without_any_one_right_something_breaks_and_with_all_nothing_is_refused(
         one.misses(&plane).await?;
     }
 
-    let asked: BTreeSet<Right> = all.asked(&plane)?.iter().map(used).collect();
-    assert_eq!(
-        asked,
-        ROWS.iter().map(right).collect(),
-        "what the operator asks for is what the chart gives"
-    );
-    Ok(())
+    let given: BTreeSet<Right> = ROWS.iter().map(right).collect();
+    eventually("what it asked for in the log", SOON, async || {
+        let asked: BTreeSet<Right> = all.asked(&plane)?.iter().map(used).collect();
+        ensure!(
+            asked == given,
+            "what the operator asks for is what the chart gives: {asked:?}"
+        );
+        Ok(())
+    })
+    .await
 }
 
 /// A release of its own: it publishes one namespace's directives to a key of its own.
@@ -275,7 +278,7 @@ impl<'t> Installed<'t> {
     }
 
     /// Twice somebody says stop and takes it back, which is news for the release itself.
-    async fn is_paused_twice(&self) -> Result<()> {
+    async fn is_paused_twice(&self, plane: &ControlPlane) -> Result<()> {
         if self.has(Missing::Series) && self.missing.is_some() {
             return Ok(());
         }
@@ -288,6 +291,15 @@ impl<'t> Installed<'t> {
             let del = ["del", &paused];
             self.etcd.etcdctl(&del).await?.success()?;
             self.counts(held, false).await?;
+            // One that is on its way is none yet that the next one repeats.
+            let release = self.missing.map_or("release", |_| &*self.home);
+            eventually("the Events", SOON, async || {
+                let told = events(plane, release).await?;
+                let is_there = |reason: &str| told.iter().any(|event| event["reason"] == reason);
+                ensure!(is_there("Paused") && is_there("Resumed"), "{told:?}");
+                Ok(())
+            })
+            .await?;
         }
         Ok(())
     }
@@ -364,11 +376,16 @@ impl<'t> Installed<'t> {
                 ensure!(!events.is_empty() && single, "{events:?}");
             }
         }
-        let asked = self.asked(plane)?;
-        let refused = asked.iter().filter(|asked| asked.forbidden);
-        let refused: BTreeSet<Right> = refused.map(used).collect();
-        assert_eq!(refused, without.into_iter().collect(), "{}", self.home);
-        Ok(())
+        let without: BTreeSet<Right> = without.into_iter().collect();
+        // The server writes its log of a request after it has answered.
+        eventually("the refusals in the log", SOON, async || {
+            let asked = self.asked(plane)?;
+            let refused = asked.iter().filter(|asked| asked.forbidden);
+            let refused: BTreeSet<Right> = refused.map(used).collect();
+            ensure!(refused == without, "{}: {refused:?}", self.home);
+            Ok(())
+        })
+        .await
     }
 
     fn directives(&self, plane: &ControlPlane) -> Api<DynamicObject> {

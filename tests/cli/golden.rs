@@ -172,17 +172,21 @@ async fn a_paused_key_lets_the_time_run_out(line: &Line, screens: &mut Screens<'
         "--ttl=50m",
         "--timeout=3s",
     ];
-    screens.pipe("on-timeout", &held, 3).await?;
+    let delete = ["off", "--delete", "held"];
+    screens
+        .pipe_or_again("on-timeout", &held, 3, &delete)
+        .await?;
     screens
         .both("wait-timeout", &["wait", "held", "--timeout=1s"], 3)
         .await?;
     screens.both("status-paused", &["status"], 0).await?;
-    let delete = ["off", "--delete", "held"];
     crate::shell::told(
         &screens.shell().run(&delete).await?.out,
         "default/held is deleted\n",
     )?;
-    screens.terminal("on-timeout", &held, 3).await?;
+    screens
+        .terminal_or_again("on-timeout", &held, 3, &delete)
+        .await?;
     etcd.delete(paused.as_str(), None).await?;
     screens
         .terminal("off-delete", &["off", "--delete", "held", "missing"], 1)

@@ -13,7 +13,7 @@ use etcd_client::{
     AlarmAction, AlarmType, Client, Error, GetOptions, LeaseTimeToLiveOptions, Permission,
     PermissionType, PutOptions, WatchOptions,
 };
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::site::{FLEET, OPERATOR, PROXY, Site};
 use super::support::KEY;
@@ -198,6 +198,7 @@ pub(super) fn is_the_table(told: &[[&'static str; 3]]) -> Result<()> {
 
 /// Everything that stands at the key while somebody asks.
 struct Scene {
+    root: Client,
     document_lease: i64,
     leader_lease: i64,
 }
@@ -224,6 +225,7 @@ impl Scene {
             kv.put(key(suffix), "x", Some(options)).await?;
         }
         Ok(Self {
+            root: root.clone(),
             document_lease,
             leader_lease,
         })
@@ -250,12 +252,14 @@ impl Scene {
             }
             Ask::Campaign => {
                 let mine = leases.grant(600, None).await?.id();
-                // Who stands before it stays there; it is enough to be let into the queue.
+                // Who stands before it stays there; it is enough to be let into the queue, where it has a key.
                 let mut election = client.election_client();
-                let campaign = election.campaign(key("/leader"), "x", mine);
-                match timeout(Duration::from_millis(500), campaign).await {
-                    Err(_queued) => leases.revoke(mine).await.map(drop),
-                    Ok(told) => told.map(drop),
+                tokio::select! {
+                    told = election.campaign(key("/leader"), "x", mine) => told.map(drop),
+                    queued = self.stands(key(&format!("/leader/{mine:x}"))) => {
+                        queued?;
+                        leases.revoke(mine).await.map(drop)
+                    }
                 }
             }
             Ask::Grant => leases.grant(600, None).await.map(drop),
@@ -285,6 +289,15 @@ impl Scene {
             }
             Ask::Status => client.status().await.map(drop),
         }
+    }
+
+    /// Waits until a key is there.
+    async fn stands(&self, key: String) -> Result<(), Error> {
+        let mut kv = self.root.kv_client();
+        while kv.get(key.as_str(), None).await?.kvs().is_empty() {
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
     }
 }
 

@@ -62,21 +62,12 @@ async fn k10_a_definition_that_drops_what_narrows_widens_nothing() -> Result<()>
         .success()?;
 
     // From now on nobody can see that it is suspended.
-    let watch = Stopwatch::start();
     redefine(&stage, |schema| {
         without(schema, &["suspend", "activeFrom"]);
         take(schema, &format!("/{PRESERVES}"));
     })
     .await?;
-    let shown = stage
-        .line
-        .plane
-        .kubectl(&["get", "diag", "suspended", "-o", "json"]);
-    let shown: Value = serde_json::from_str(&shown.await?.success()?)?;
-    ensure!(
-        shown["spec"].get("suspend").is_none(),
-        "the server still shows it: {shown}"
-    );
+    let watch = Stopwatch::start();
     stage.line.ids(&[]).await?;
     fault(
         "K10",
@@ -85,6 +76,20 @@ async fn k10_a_definition_that_drops_what_narrows_widens_nothing() -> Result<()>
         watch.elapsed(),
     );
     watch.within(HEALED, "its being noticed")?;
+    // The server itself goes by a definition a moment after it has taken it.
+    eventually("the server to show it no more", SOON, async || {
+        let shown = stage
+            .line
+            .plane
+            .kubectl(&["get", "diag", "suspended", "-o", "json"]);
+        let shown: Value = serde_json::from_str(&shown.await?.success()?)?;
+        ensure!(
+            shown["spec"].get("suspend").is_none(),
+            "the server still shows it: {shown}"
+        );
+        Ok(())
+    })
+    .await?;
     stage.says("kube_definition_prunes").await?;
     // Nothing is written through such a definition: the server would store the directive without what it drops.
     let statuses = stage.gateway.asked(Asked::is_status).len();
@@ -209,7 +214,11 @@ async fn k12_nothing_waits_for_an_operator_that_is_dead() -> Result<()> {
         CRD,
     ];
     plane.kubectl(&established).await?.success()?;
-    stage.apply("c").await?;
+    // The server serves a new kind a moment after it is established.
+    eventually("the kind to be served", SOON, async || {
+        stage.apply("c").await
+    })
+    .await?;
     stage.comes_back().await?;
     stage
         .right_within("K12", "what went meanwhile goes", &["c"], SOON)
@@ -250,7 +259,11 @@ async fn k14_a_definition_that_is_deleted_under_the_operator() -> Result<()> {
         CRD,
     ];
     plane.kubectl(&established).await?.success()?;
-    stage.apply("b").await?;
+    // The server serves a new kind a moment after it is established.
+    eventually("the kind to be served", SOON, async || {
+        stage.apply("b").await
+    })
+    .await?;
     stage
         .right_within("K14", "a CRD that comes back", &["b"], HEALED)
         .await?;

@@ -84,7 +84,7 @@ async fn k05_every_page_of_a_list() -> Result<()> {
             _ => rule.lose(),
         };
         // A watch that has lasted for a second makes it forget what failed before.
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        stage.settles().await?;
         let unseen = stage.gateway.events(|_| vec![]);
         there -= 1;
         stage.line.delete(&name(there)).await?;
@@ -167,7 +167,13 @@ async fn k09_one_that_cannot_be_read_among_a_thousand() -> Result<()> {
         watch.elapsed(),
     );
     ensure!(!document.ids().contains(&"default/d-0500".to_owned()));
-    let status = stage.line.state("d-0500", "Rejected").await?;
+    // Its turn may come after the statuses of hundreds of others.
+    let status = eventually("d-0500 to be Rejected", SOON * 3, async || {
+        let status = stage.line.status("d-0500").await?;
+        ensure!(status["state"] == "Rejected", "it is {status}");
+        Ok(status)
+    })
+    .await?;
     ensure!(
         condition(&status, "Accepted")? == "False/Undecodable",
         "{status}"

@@ -58,7 +58,11 @@ async fn k17_answers_that_end_in_the_middle() -> Result<()> {
     stage.says("kube_malformed").await?;
     stage.keeps(&["kept"], Duration::from_secs(1)).await?;
     half.remove();
-    stage.gateway.when(Asked::is_list).cut_after(500).arm();
+    // Each fault begins where those before it are forgotten: the pauses after them would add up.
+    stage.settles().await?;
+    let cut = stage.gateway.when(Asked::is_list).cut_after(500).arm();
+    stage.makes_it_list().await?;
+    cut.hit(1, SOON).await?;
     stage.apply("a").await?;
     stage
         .right_within(
@@ -69,6 +73,7 @@ async fn k17_answers_that_end_in_the_middle() -> Result<()> {
         )
         .await?;
     // Half a line of a watch, and then the end of its connection; then a line that is no JSON.
+    stage.settles().await?;
     stage.gateway.when(Asked::is_watch).cut_after(100).arm();
     stage.gateway.end_watches();
     stage.apply("b").await?;
@@ -252,8 +257,8 @@ async fn k15_one_namespace_that_cannot_be_seen() -> Result<()> {
     stage.gateway.end_watches();
     refused.hit(2, SOON).await?;
     apply("search", "unseen").await?;
-    let watch = Stopwatch::start();
     apply("checkout", "c").await?;
+    let watch = Stopwatch::start();
     stage
         .line
         .ids(&["checkout/a", "checkout/c", "search/b"])
@@ -272,9 +277,9 @@ async fn k15_one_namespace_that_cannot_be_seen() -> Result<()> {
         .ids(&["checkout/a", "checkout/c", "search/b", "search/unseen"])
         .await?;
 
-    let watch = Stopwatch::start();
     let args = ["delete", "namespace", "search", "--wait=false"];
     stage.line.plane.kubectl(&args).await?.success()?;
+    let watch = Stopwatch::start();
     stage.line.ids(&["checkout/a", "checkout/c"]).await?;
     watch.within(SOON, "the end of a namespace")?;
     fault("K15", "a namespace that is deleted", SOON, watch.elapsed());
@@ -330,7 +335,13 @@ async fn k14_an_operator_that_starts_beside_a_server_that_is_down() -> Result<()
     down.hit(4, SOON).await?;
     stage.keeps(&["kept"], Duration::from_secs(2)).await?;
     let alive = format!("{}/healthz", replica.endpoint());
-    ensure!(testbed::http::get(&alive, &[]).await?.status.is_success());
+    // It may have only begun: the first of what was lost was perhaps asked by the one before it.
+    eventually("/healthz to say that it is alive", SOON, async || {
+        let said = testbed::http::get(&alive, &[]).await?;
+        ensure!(said.status.is_success(), "it says {}", said.body);
+        Ok(())
+    })
+    .await?;
     stage.apply("a").await?;
     down.remove();
     stage

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use etcd_client::GetOptions;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind};
 use osproxy_directives::document::Accepted;
@@ -176,6 +176,36 @@ impl Stage {
         .await
     }
 
+    /// Waits until a watch has lasted for so long that what failed before it is forgotten: a second, counted from the look at the
+    /// definition that follows its opening.
+    pub(super) async fn settles(&self) -> Result<()> {
+        const LASTS: Duration = Duration::from_secs(3);
+        let mut seen: Option<(usize, Stopwatch)> = None;
+        eventually("a watch that lasts", SOON, async || {
+            let about =
+                |asked: &Asked| asked.is_list() || asked.is_watch() || asked.is_definition();
+            let asked = self.gateway.asked(about);
+            let [.., watch, look] = asked.as_slice() else {
+                bail!("nothing asked");
+            };
+            let opened = watch.is_watch() && watch.status == Some(200);
+            let looked = look.is_definition() && look.status == Some(200);
+            ensure!(
+                opened && looked,
+                "the last ones were {watch:?} and {look:?}"
+            );
+            let since = match seen.take() {
+                Some((number, since)) if number == look.number => since,
+                _ => Stopwatch::start(),
+            };
+            let lasted = since.elapsed();
+            seen = Some((look.number, since));
+            ensure!(lasted >= LASTS, "it has only lasted for {lasted:?}");
+            Ok(())
+        })
+        .await
+    }
+
     /// Waits until all directives of the default namespace are `Active`.
     pub(super) async fn all_active(&self, many: usize) -> Result<()> {
         eventually(&format!("{many} statuses"), SOON, async || {
@@ -236,16 +266,18 @@ impl Stage {
             replica.process().wait(SOON).await?;
         }
         let leader = "osproxy/directives/leader/";
-        let keys = ["get", "--prefix", leader, "--keys-only"];
-        let keys = self.line.etcd.etcdctl(&keys).await?.success()?;
-        for key in keys.split_whitespace() {
-            let lease = key.rsplit('/').next().context("a leader's key")?;
-            self.line
-                .etcd
-                .etcdctl(&["lease", "revoke", lease])
-                .await?
-                .success()?;
-        }
+        eventually("the end of its election lease", SOON, async || {
+            let keys = ["get", "--prefix", leader, "--keys-only"];
+            let keys = self.line.etcd.etcdctl(&keys).await?.success()?;
+            for key in keys.split_whitespace() {
+                let lease = key.rsplit('/').next().context("a leader's key")?;
+                // It may have ended by its time since it was seen, and cannot be revoked then.
+                self.line.etcd.etcdctl(&["lease", "revoke", lease]).await?;
+            }
+            ensure!(keys.trim().is_empty(), "there was still {keys}");
+            Ok(())
+        })
+        .await?;
         replica.restart()?;
         replica.wait_ready().await
     }

@@ -13,6 +13,9 @@ use super::support::{SOON, Stopwatch, condition, directive, options};
 const PUBLISHED: Duration = Duration::from_secs(3);
 /// The first two pauses, 2 s and 4 s, and a call that was under way.
 const WRITTEN: Duration = Duration::from_secs(12);
+const SECOND: Duration = Duration::from_secs(1);
+/// How long an Event waits for its answer; the next one is sent after that.
+const ONE_EVENT: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn k13_every_refusal_of_a_status() -> Result<()> {
@@ -30,6 +33,7 @@ async fn k13_every_refusal_of_a_status() -> Result<()> {
     ] {
         let name = format!("on-{code}");
         held.push(name.clone());
+        let before = stage.gateway.asked(Asked::is_status).len();
         let refused = stage
             .gateway
             .when(Asked::is_status)
@@ -43,10 +47,15 @@ async fn k13_every_refusal_of_a_status() -> Result<()> {
         watch.within(PUBLISHED, "a publish beside a refused status")?;
         refused.hit(1, SOON).await?;
         tokio::time::sleep(Duration::from_secs(1)).await;
-        ensure!(refused.hits() <= 2, "{} tries in a second", refused.hits());
+        // By when they arrived: the second that was slept may have been a longer one.
+        let tries = stage.gateway.asked(Asked::is_status).split_off(before);
+        let first = tries.first().context("no try")?.at;
+        let soon = tries.iter().filter(|asked| asked.at - first <= SECOND);
+        let soon = soon.count();
+        ensure!(soon <= 2, "{soon} tries in a second");
         refused.remove();
         let watch = Stopwatch::start();
-        stage.line.state(&name, "Active").await?;
+        stage.all_active(held.len()).await?;
         watch.within(WRITTEN, "a status that can be written again")?;
         let what = format!("{code} to a status, from its end");
         fault("K13", &what, WRITTEN, watch.elapsed());
@@ -85,6 +94,7 @@ async fn k13_statuses_that_are_never_answered_hold_up_no_publish() -> Result<()>
 async fn k13_events_without_an_answer_hold_up_no_status() -> Result<()> {
     let stage = Stage::start(options()).await?;
     let mute = stage.gateway.when(Asked::is_event).every().mute().arm();
+    let muted = Stopwatch::start();
     let names: Vec<String> = (0..40).map(|n| format!("d-{n:02}")).collect();
     for name in &names {
         stage.apply(name).await?;
@@ -98,7 +108,11 @@ async fn k13_events_without_an_answer_hold_up_no_status() -> Result<()> {
         WRITTEN,
         watch.elapsed(),
     );
-    ensure!((1..=10).contains(&mute.hits()), "{} Events", mute.hits());
+    mute.hit(1, SOON).await?;
+    // One after the other, however long forty calls of kubectl take.
+    let (events, passed) = (mute.hits(), muted.elapsed());
+    let most = usize::try_from(passed.as_secs() / ONE_EVENT.as_secs())? + 2;
+    ensure!(events <= most, "{events} Events in {passed:?}");
     Ok(())
 }
 
@@ -116,8 +130,9 @@ async fn k17_a_status_that_is_throttled_waits_as_long_as_the_server_asks() -> Re
     let watch = Stopwatch::start();
     // The patience is the statuses' own.
     stage.apply("b").await?;
+    let applied = Stopwatch::start();
     stage.holds(&["a", "b"]).await?;
-    watch.within(PUBLISHED, "a publish beside a throttled status")?;
+    applied.within(PUBLISHED, "a publish beside a throttled status")?;
     stage.line.state("a", "Active").await?;
     fault(
         "K17",
@@ -142,8 +157,16 @@ async fn k17_a_status_that_is_throttled_waits_as_long_as_the_server_asks() -> Re
 async fn k13_one_change_costs_one_status_and_quiet_costs_none() -> Result<()> {
     let stage = Stage::with(&["a"]).await?;
     let statuses = || stage.gateway.asked(Asked::is_status).len();
-    ensure!(statuses() <= 2, "{} for one directive", statuses());
+    // What the proxies say may come a moment later, by a status of its own.
+    eventually("the last word", SOON, async || {
+        let status = stage.line.status("a").await?;
+        let applied = condition(&status, "Applied")?;
+        ensure!(applied == "Unknown/NoProxiesReporting", "{applied}");
+        Ok(())
+    })
+    .await?;
     let before = statuses();
+    ensure!(before <= 2, "{before} for one directive");
     // Everything that could make it write once more: lists, watches, a neighbour.
     for _ in 0..3 {
         let lists = stage.lists();
