@@ -137,8 +137,13 @@ async fn an_operator_at_its_most_talkative_shows_no_value_password_or_token() ->
     let url = format!("{}/readyz", replica.endpoint());
     is_clean("/readyz", &testbed::http::get(&url, &[]).await?.body)?;
     let get = ["get", "events", "-A", "-o", "json"];
-    let events = line.plane.kubectl(&get).await?.success()?;
-    ensure!(events.contains("DocumentChanged") && events.contains("Rejected"));
+    // They are sent beside everything else.
+    let events = eventually("the Events", SOON, async || {
+        let events = line.plane.kubectl(&get).await?.success()?;
+        ensure!(events.contains("DocumentChanged") && events.contains("Rejected"));
+        Ok(events)
+    })
+    .await?;
     is_clean("the Events", &events)?;
     for name in ["typo", "second"] {
         let mut status = line.status(name).await?;

@@ -280,8 +280,13 @@ async fn w10_a_stream_that_travels_back_in_time() -> Result<()> {
         ids_become(&stage.store, &[id]).await?;
     }
     replay.hit(3, BROKEN).await?;
-    let status = stage.store.status();
-    ensure!(status.counters.repeated_events >= 5, "{status:?}");
+    // The last of them are still on their way when the first one has acted.
+    eventually("the repetitions", BROKEN, async || {
+        let status = stage.store.status();
+        ensure!(status.counters.repeated_events >= 5, "{status:?}");
+        Ok(())
+    })
+    .await?;
     stage
         .right_within(
             "W10",
@@ -531,12 +536,14 @@ async fn w19_ten_megabytes_to_catch_up_with() -> Result<()> {
     }
     let last = format!("{padding}{}", document(&["b"], 600));
     stage.bench.put(last.as_bytes(), 0).await?;
+    // How many were tried in vain is a matter of how long ten megabytes take.
+    let before = stage.store.status().counters.reads;
     stage.bench.way.heal();
     stage
         .right_within("W19", "ten revisions of 1 MB while cut", &["b"], BROKEN)
         .await?;
-    let reads = stage.store.status().counters.reads;
-    ensure!(reads < 12, "{reads} reads: a loop");
+    let reads = stage.store.status().counters.reads - before;
+    ensure!(reads < 8, "{reads} reads: a loop");
     Ok(())
 }
 
@@ -823,13 +830,18 @@ async fn a_quiet_minute_on_each_etcd() -> Result<()> {
     }
     tokio::time::sleep(quiet_for()).await;
     for (version, bench, store, connections) in quiet {
+        eventually("the re-read", bench::SOON, async || {
+            ensure!(store.status().counters.reads >= 2, "{:?}", store.status());
+            Ok(())
+        })
+        .await?;
         let (status, now) = (store.status(), bench.way.counts().accepted);
         ensure!(
             status.connected && !status.stale && status.counters.restarts == 0,
             "etcd {version}: {status:?}"
         );
-        let (reads, failed) = (status.counters.reads, status.counters.failed_reads);
-        ensure!(reads >= 2 && failed == 0, "etcd {version}: {status:?}");
+        let failed = status.counters.failed_reads;
+        ensure!(failed == 0, "etcd {version}: {status:?}");
         ensure!(now == connections, "etcd {version}: connected anew");
         bench.publish(&["b"], 600).await?;
         ids_become(&store, &["b"])

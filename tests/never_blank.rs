@@ -77,7 +77,11 @@ async fn an_outage_of_either_server_and_a_malformed_document_blank_nothing() -> 
 
     line.etcd.kill()?;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    ensure!(!reader.status().connected, "it says that it is cut off");
+    eventually("it to say that it is cut off", SOON, async || {
+        ensure!(!reader.status().connected, "{:?}", reader.status());
+        Ok(())
+    })
+    .await?;
     line.etcd.restart().await?;
 
     line.plane.api_server().kill()?;

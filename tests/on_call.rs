@@ -39,6 +39,7 @@ const NAMED: Duration = Duration::from_secs(30);
 const FORGOTTEN: Duration = Duration::from_secs(65);
 /// One directive, in its life.
 const STATUSES: usize = 6;
+const FLEETS: &str = "/apis/osproxy.io/v1alpha1/diagnosticsfleets";
 
 /// The whole line with a gateway that counts, two stores in this process, and a proxy that can be stopped.
 struct Stage {
@@ -76,24 +77,12 @@ impl Stage {
         })
     }
 
-    /// What the API server has at `path`, asked without kubectl, which would take a part of the time that is measured.
-    async fn read(&self, path: &str) -> Result<Value> {
-        let request = http::Request::get(format!("/apis/osproxy.io/v1alpha1/{path}"));
-        let request = request.body(Vec::new())?;
-        let text = self.line.plane.client().request_text(request).await?;
-        Ok(serde_json::from_str(&text)?)
-    }
-
-    async fn status(&self, name: &str) -> Result<Value> {
-        let path = format!("namespaces/default/diagnosticsdirectives/{name}");
-        Ok(self.read(&path).await?["status"].clone())
-    }
-
     /// Waits until the fleet at a glance names a proxy as one of the worst and in its condition, or in neither place.
     async fn at_a_glance(&self, instance: &str, named: bool, within: Duration) -> Result<()> {
         let what = format!("{instance} at a glance: {named}");
         eventually(&what, within, async || {
-            let all = self.read("diagnosticsfleets").await?;
+            let all = self.line.plane.get(FLEETS).await?;
+            let all: Value = serde_json::from_str(&all)?;
             let places = glance(&all);
             let as_it_should = |(_, says): &(&str, String)| says.contains(instance) == named;
             ensure!(places.iter().all(as_it_should), "{places:?}");
@@ -111,7 +100,7 @@ impl Stage {
     async fn applied(&self, name: &str, expected: &str, within: Duration) -> Result<Value> {
         let what = format!("{name} to be Applied={expected}");
         eventually(&what, within.max(SOON), async || {
-            let status = self.status(name).await?;
+            let status = self.line.status(name).await?;
             ensure!(condition(&status, "Applied")? == expected, "{status}");
             Ok(status)
         })
@@ -375,7 +364,7 @@ async fn each_proxy_has_its_word_and_none_holds_a_directive_up() -> Result<()> {
     double.ends().await?;
     let status = stage.applied("c", "True/Applied", AT_ONCE).await?;
     ensure!(condition(&status, "Ready")? == "True/Published", "{status}");
-    let other = stage.status("a").await?;
+    let other = stage.line.status("a").await?;
     ensure!(condition(&other, "Applied")? == "True/Applied", "{other}");
     ensure!(
         stage.statuses("a") == before,

@@ -190,7 +190,7 @@ const FROZEN: Duration = Duration::from_secs(25);
 async fn s7_a_frozen_member_is_left_whether_or_not_it_leads() -> Result<()> {
     for frozen_leads in [false, true] {
         let etcd = Etcd::start(EtcdOptions::new().members(3)).await?;
-        let leader = etcd.leader().await?;
+        let leader = eventually("a leader", SOON, async || etcd.leader().await).await?;
         let frozen = if frozen_leads {
             leader
         } else {
@@ -233,7 +233,8 @@ async fn s7_a_frozen_member_is_left_whether_or_not_it_leads() -> Result<()> {
 #[tokio::test]
 async fn a_dead_member_costs_the_operator_one_change_of_connection() -> Result<()> {
     let etcd = Etcd::start(EtcdOptions::new().members(3)).await?;
-    let dead = (etcd.leader().await? + 1) % 3;
+    let leader = eventually("a leader", SOON, async || etcd.leader().await).await?;
+    let dead = (leader + 1) % 3;
     let mut endpoints = etcd.endpoints();
     endpoints.rotate_left(dead);
     let line = Line::start_on(etcd, options().etcd_endpoints(endpoints)).await?;

@@ -194,6 +194,7 @@ async fn l10_campaigns_that_are_given_up_leave_one_candidate_key_at_most() -> Re
 #[tokio::test]
 async fn l15_a_fail_over_alone_writes_nothing() -> Result<()> {
     let mut line = Line::start().await?;
+    leads(line.operator.replica(0), true, SOON).await?;
     line.operator.start_replica(&line.plane).await?;
     line.operator.wait_ready().await?;
     let ids: Vec<_> = (0..20).map(|n| format!("default/d{n:02}")).collect();

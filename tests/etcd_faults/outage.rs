@@ -90,7 +90,7 @@ async fn a_lost_quorum_ends_the_term_writes_nothing_and_is_told() -> Result<()> 
     line.apply(&directive("a", "1h")).await?;
     line.ids(&["default/a"]).await?;
     line.state("a", "Active").await?;
-    let leader = line.etcd.leader().await?;
+    let leader = eventually("a leader", SOON, async || line.etcd.leader().await).await?;
     let others = [(leader + 1) % 3, (leader + 2) % 3];
     for member in others {
         line.etcd.member(member).kill()?;
@@ -139,9 +139,15 @@ async fn l12_etcds_leader_is_killed_while_documents_are_written() -> Result<()> 
         let reader = store(&line.etcd, Arc::new(SystemClock)).await?;
         line.apply(&directive("kept", "1h")).await?;
         line.ids(&["default/kept"]).await?;
+        // etcd has it, and the reader a moment later.
+        eventually("the reader to have it", SOON, async || {
+            ensure!(!reader.load().is_empty(), "it has nothing");
+            Ok(())
+        })
+        .await?;
         let mut expected = vec!["default/kept".to_owned()];
         for round in 0..3 {
-            let leader = line.etcd.leader().await?;
+            let leader = eventually("a leader", SOON, async || line.etcd.leader().await).await?;
             let others = [(leader + 1) % 3, (leader + 2) % 3];
             let witness = client(&line.etcd, &others).await?;
             let name = format!("round-{round}");
@@ -152,10 +158,11 @@ async fn l12_etcds_leader_is_killed_while_documents_are_written() -> Result<()> 
                 tokio::time::sleep(Duration::from_millis(150 + 100 * round)).await;
                 line.etcd.member(leader).kill()
             };
-            let changed = Stopwatch::start();
             let (applied, killed) = tokio::join!(line.apply(&change), killed);
             applied?;
             killed?;
+            // From when the change is there and the leader is not: the start of kubectl is no part of it.
+            let changed = Stopwatch::start();
             let all: Vec<_> = expected.iter().map(String::as_str).collect();
             ids(&witness, &all, SOON).await?;
             let bound = Duration::from_secs(15);
@@ -190,8 +197,9 @@ async fn s6_members_restarted_and_replaced_blank_nothing_and_hold_nothing_up() -
     });
     for round in 0..6 {
         let member = line.etcd.member(round % 3);
-        let restarted = Stopwatch::start();
         member.stop().await?;
+        // From here: how long a member takes to stop in good form is not the operator's doing.
+        let restarted = Stopwatch::start();
         let name = format!("round-{round}");
         line.apply(&directive(&name, "1h")).await?;
         member.restart().await?;
@@ -212,7 +220,12 @@ async fn s6_members_restarted_and_replaced_blank_nothing_and_hold_nothing_up() -
     ensure!((7..=20).contains(&puts), "{puts} documents");
 
     // The member that operator and reader were told of first is gone for good, and another one takes its place.
-    let reconnects = reader.status().counters.restarts;
+    let reconnects = eventually("the reader to be at rest", SOON, async || {
+        let status = reader.status();
+        ensure!(status.connected, "{status:?}");
+        Ok(status.counters.restarts)
+    })
+    .await?;
     let change = async {
         line.apply(&directive("meanwhile", "1h")).await?;
         let changed = Stopwatch::start();

@@ -299,8 +299,7 @@ impl Stage {
     /// The list of all directives as the real server gives it now: a view that a test can bring back later.
     pub(super) async fn view(&self) -> Result<String> {
         let path = "/apis/osproxy.io/v1alpha1/diagnosticsdirectives";
-        let request = http::Request::get(path).body(Vec::new())?;
-        Ok(self.line.plane.client().request_text(request).await?)
+        self.line.plane.get(path).await
     }
 
     pub(super) fn lists(&self) -> usize {

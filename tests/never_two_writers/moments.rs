@@ -57,6 +57,23 @@ impl Rivals {
             .arm())
     }
 
+    /// Waits until one leads and the other one has queued behind it: who is next when that lease ends is known then.
+    async fn both_queue(&self) -> Result<()> {
+        eventually("both to queue", SOON, async || {
+            let keys = [
+                "get",
+                "--prefix",
+                "osproxy/directives/leader/",
+                "--keys-only",
+            ];
+            let keys = self.line.etcd.etcdctl(&keys).await?.success()?;
+            let queued = keys.split_whitespace().count();
+            ensure!(queued == 2, "{queued} keys");
+            Ok(())
+        })
+        .await
+    }
+
     /// Ends the election lease of whoever leads, as its time would: etcd tells the two apart no more than the leader does.
     async fn end_the_leaders_lease(&self) -> Result<()> {
         let keys = [
@@ -122,6 +139,7 @@ async fn a_leader_stopped_at_any_moment_and_woken_past_its_lease_writes_nothing(
             .await
             .with_context(|| format!("stopped {moment}"))?;
         // For the next moment the replica under test leads again.
+        rivals.both_queue().await?;
         rivals.end_the_leaders_lease().await?;
         leads(&line.operator, true).await?;
         leads(rival, false).await?;
@@ -214,9 +232,11 @@ async fn stop_and_wake(rivals: &Rivals, number: usize, cause: Cause, rule: Rule)
         line.ids(&[&format!("default/{name}")]).await?;
     }
     if let Cause::Victory = cause {
+        rivals.both_queue().await?;
         rivals.end_the_leaders_lease().await?;
         leads(rival, true).await?;
         leads(&line.operator, false).await?;
+        rivals.both_queue().await?;
     }
     let stopped = rivals.stops_at(rule)?;
     match cause {
@@ -276,8 +296,9 @@ async fn a_write_whose_answer_is_lost_is_found_out_about_under_a_new_lease() -> 
     line.ids(&["default/withdrawn"]).await?;
     lost.hit(1, SOON).await?;
     let lost = Stopwatch::start();
-    line.delete("withdrawn").await?;
-    line.apply(&directive("kept", "1h")).await?;
+    // At once: the start of each kubectl is in this time too.
+    let kept = directive("kept", "1h");
+    tokio::try_join!(line.delete("withdrawn"), line.apply(&kept))?;
     line.ids(&["default/kept"]).await?;
     let what = "a write's answer is lost, until the next is published";
     seen("L2", what, Duration::from_secs(15), &lost)?;
@@ -328,15 +349,24 @@ async fn a_write_that_arrives_ten_seconds_late_finds_its_leader_key_gone() -> Re
     line.apply(&directive("kept", "1h")).await?;
     line.ids(&["default/kept"]).await?;
     line.state("kept", "Active").await?;
-    let mut documents = 0;
-    while let Ok(value) = written.try_recv() {
-        documents += 1;
+    // Up to the document that stands there, which the watch may tell of a moment later, and what has come after it.
+    let is_good = |value: &str| {
         ensure!(
             !value.contains("withdrawn"),
             "the late write was carried out"
         );
+        Ok(value.contains("default/kept"))
+    };
+    loop {
+        let told = tokio::time::timeout(SOON, written.recv()).await;
+        let told = told.context("the history does not show what stands there")?;
+        if is_good(&told.context("the history has ended")?)? {
+            break;
+        }
     }
-    ensure!(documents >= 1, "the history shows nothing");
+    while let Ok(value) = written.try_recv() {
+        is_good(&value)?;
+    }
     Ok(())
 }
 

@@ -273,8 +273,7 @@ impl Seen {
 async fn settled(line: &Line) -> Result<Seen> {
     let objects = eventually("a verdict on every resource", SETTLED_WITHIN, async || {
         let path = "/apis/osproxy.io/v1alpha1/diagnosticsdirectives";
-        let request = http::Request::get(path).body(Vec::new())?;
-        let list: Value = serde_json::from_str(&line.plane.client().request_text(request).await?)?;
+        let list: Value = serde_json::from_str(&line.plane.get(path).await?)?;
         let items = list["items"].as_array().context("no list")?;
         let mut objects = BTreeMap::new();
         for item in items {

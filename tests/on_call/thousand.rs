@@ -57,7 +57,7 @@ async fn a_thousand_stores_say_what_they_have() -> Result<()> {
         stage.line.apply(&directive(&name, "1h")).await?;
         let asked = Instant::now();
         let status = eventually("Applied", WITHIN.max(SOON), async || {
-            let status = stage.status(&name).await?;
+            let status = stage.line.status(&name).await?;
             ensure!(condition(&status, "Applied")? == "True/Applied", "{status}");
             Ok(status)
         })

@@ -91,9 +91,9 @@ impl Line {
 
     /// The status of a resource in the default namespace.
     pub async fn status(&self, name: &str) -> Result<Value> {
-        let args = ["get", "diag", name, "-o", "json"];
-        let resource = self.plane.kubectl(&args).await?.success()?;
-        let resource: Value = serde_json::from_str(&resource)?;
+        let path =
+            format!("/apis/osproxy.io/v1alpha1/namespaces/default/diagnosticsdirectives/{name}");
+        let resource: Value = serde_json::from_str(&self.plane.get(&path).await?)?;
         Ok(resource["status"].clone())
     }
 
@@ -250,10 +250,11 @@ impl Clock for SkewedClock {
 
 /// Publishes by hand exactly as an operator does: under a publication's lease, which ends with the last directive.
 pub async fn publish_by_hand(etcd: &Etcd, id: &str, ttl_secs: u64, age_secs: u64) -> Result<u64> {
+    // Before the second is read: the lease is to be granted in that very second.
+    let mut client = etcd.client().await?;
     let second = now_secs() - age_secs;
     let publication = Publication::new(second, fastrand::u16(..)).context("a second")?;
     let lease_secs = i64::try_from(ttl_secs - age_secs)?;
-    let mut client = etcd.client().await?;
     let options = etcd_client::LeaseGrantOptions::new().with_id(publication.lease_id());
     client.lease_grant(lease_secs, Some(options)).await?;
     let body = json!({"directives": [{"id": id, "level": "Shape", "ttl_secs": ttl_secs, "tenant": "acme"}]});

@@ -13,11 +13,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use osproxy_core::{Clock, SystemClock};
+use osproxy_core::{Clock, Instant, SystemClock};
 use osproxy_directives::EtcdDirectiveStore;
 use osproxy_observe::DirectiveStore;
 
 use super::traces;
+
+/// Both clocks at one moment, exact to `within`: a thread that was held up between the two readings makes them again.
+fn both_clocks(within: Duration) -> (Instant, u64) {
+    loop {
+        let (now, wall) = (SystemClock.now(), SystemClock.unix_nanos());
+        if SystemClock.now().saturating_duration_since(now) < within {
+            return (now, wall);
+        }
+    }
+}
 
 /// Looks at a store every 10 ms: it must never be empty, and the end of its one long directive must never move.
 pub struct Sampler {
@@ -37,9 +47,9 @@ impl Sampler {
             while !stopping.load(Ordering::Relaxed) {
                 ensure!(!store.load().is_empty(), "an empty set");
                 // The end, by asking about requests of the future: on 100 ms before it, off 100 ms after.
-                let (now, wall) = (SystemClock.now(), SystemClock.unix_nanos());
-                let left = Duration::from_nanos((end_secs * 1_000_000_000).saturating_sub(wall));
                 let margin = Duration::from_millis(100);
+                let (now, wall) = both_clocks(margin / 4);
+                let left = Duration::from_nanos((end_secs * 1_000_000_000).saturating_sub(wall));
                 let before = now.saturating_add(left.saturating_sub(margin));
                 let after = now.saturating_add(left + margin);
                 ensure!(traces(&store, before), "the end moved forward");

@@ -24,6 +24,7 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 
 use crate::assets;
 use crate::command::{self, Output};
+use crate::deadline::eventually;
 use crate::etcd::{Etcd, EtcdOptions};
 use crate::ports::Port;
 use crate::process::{Launch, Process};
@@ -159,6 +160,11 @@ impl ControlPlane {
             scratch,
         };
         plane.ready().await?;
+        // It is ready before it has made the namespaces that every cluster has; this is the last of them.
+        eventually("the namespace `default`", READY_WITHIN, async || {
+            plane.get("/api/v1/namespaces/default").await
+        })
+        .await?;
         if options.controller_manager {
             plane.controller_manager = Some(plane.start_controller_manager().await?);
         }
@@ -245,11 +251,19 @@ impl ControlPlane {
     pub async fn ready(&self) -> Result<()> {
         self.api_server
             .ready(READY_WITHIN, async || {
-                let request = ::http::Request::get("/readyz").body(Vec::new())?;
-                self.client.request_text(request).await?;
+                self.get("/readyz").await?;
                 Ok(())
             })
             .await
+    }
+
+    /// What the API server answers at `path`, as text: for what is measured, since the start of a kubectl takes its time.
+    ///
+    /// # Errors
+    /// When it does not answer, or refuses.
+    pub async fn get(&self, path: &str) -> Result<String> {
+        let request = ::http::Request::get(path).body(Vec::new())?;
+        Ok(self.client.request_text(request).await?)
     }
 
     /// Runs `kubectl` as the user with every right.
