@@ -348,6 +348,8 @@ impl Sights {
         line.apply(&wrong).await?;
         let refused = seen(&line, r#"resources{state="refused"}"#, 1).await?;
         line.delete("wrong").await?;
+        // The next sight is of another trouble, and of that alone.
+        seen(&line, r#"resources{state="refused"}"#, 0).await?;
 
         let paused_key = format!("{KEY}/paused");
         line.etcd
@@ -367,8 +369,7 @@ impl Sights {
         seen(&line, r#"kube_fault{reason="kube_unavailable"}"#, 1).await?;
         // The key is looked after all the same.
         line.etcd.etcdctl(&["del", KEY]).await?.success()?;
-        let unseen = seen(&line, "document_foreign_writes_total", 1).await?;
-        unseen.is_fresh()?;
+        let unseen = seen_in_sync(&line, "document_foreign_writes_total", 1).await?;
         line.plane.restart_api_server().await?;
         // It looks there again after a while, and the next sights are of other troubles.
         eventually("the API server to be seen again", SOON, async || {
@@ -386,8 +387,7 @@ impl Sights {
         for n in 1..=5 {
             line.apply(&directive(&format!("d{n}"), "1h")).await?;
         }
-        let full = seen(&line, r#"resources{state="no_room"}"#, 1).await?;
-        full.is_fresh()?;
+        let full = seen_in_sync(&line, r#"resources{state="no_room"}"#, 1).await?;
 
         line.etcd.kill()?;
         seen(&line, "leader", 0).await?;
@@ -564,6 +564,18 @@ async fn seen(line: &Line, series: &str, value: i64) -> Result<Scrape> {
         let now = scrape(line).await?;
         let is = now.value(series);
         ensure!(is == Some(value), "it is {is:?}");
+        Ok(now)
+    })
+    .await
+}
+
+/// The first in which the key is in sync as well: what is counted is counted a moment before the key is put right.
+async fn seen_in_sync(line: &Line, series: &str, value: i64) -> Result<Scrape> {
+    eventually(&format!("{series} to be {value}"), SOON, async || {
+        let now = scrape(line).await?;
+        let is = now.value(series);
+        ensure!(is == Some(value), "it is {is:?}");
+        now.is_fresh()?;
         Ok(now)
     })
     .await

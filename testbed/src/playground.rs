@@ -51,7 +51,7 @@ spec:
 END
 
 # what became of it; what the operator wrote; what each proxy decides
-kubectl wait --for=condition=Ready diag/inc-4711 --timeout=10s
+kubectl wait --for=condition=Ready diag/inc-4711 --timeout=30s
 kubectl get diag -o wide
 kubectl get events
 etcdctl get --prefix {KEY}

@@ -167,6 +167,8 @@ pub struct Moment {
     pub instant: Instant,
     /// By the clock that people read.
     pub wall: SystemTime,
+    /// When the last question was asked that had another answer yet, by that clock; none where the first had this one.
+    pub still: Option<SystemTime>,
     /// The answer.
     pub decision: Decision,
 }
@@ -238,15 +240,19 @@ impl Proxy {
             let (path, headers) = (request.path(), request.headers());
             let mut connection = http::Connection::open(&self.endpoint).await?;
             let start = Instant::now();
+            let mut still = None;
             loop {
+                let asked = SystemTime::now();
                 let answer = decision(connection.get(&path, &headers).await?)?;
                 if wanted(&answer) {
                     return Ok(Moment {
                         instant: Instant::now(),
                         wall: SystemTime::now(),
+                        still,
                         decision: answer,
                     });
                 }
+                still = Some(asked);
                 if start.elapsed() > within {
                     bail!("after {within:?} it still decides {}", answer.level);
                 }

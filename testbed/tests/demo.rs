@@ -111,13 +111,18 @@ async fn the_playgrounds_lines_work_and_ctrl_c_leaves_nothing() -> Result<()> {
         .partition(|line| line.starts_with("curl "));
     let (deletion, before) = typed.split_last().context("there are lines")?;
     type_in(&before.join("\n")).await?;
-    let mut answers = Vec::new();
-    for line in &asked {
-        answers.push(curl(line).await?);
-    }
-    assert!(answers[0].contains("ShapeTiming"), "{answers:?}");
-    assert!(answers[1].contains("\"Off\""), "{answers:?}");
-    assert!(answers[2].contains("default/inc-4711"), "{answers:?}");
+    // What etcd holds reaches a proxy a moment later.
+    eventually("the proxies to have it", PATIENCE, async || {
+        let mut answers = Vec::new();
+        for line in &asked {
+            answers.push(curl(line).await?);
+        }
+        ensure!(answers[0].contains("ShapeTiming"), "{answers:?}");
+        ensure!(answers[1].contains("\"Off\""), "{answers:?}");
+        ensure!(answers[2].contains("default/inc-4711"), "{answers:?}");
+        Ok(())
+    })
+    .await?;
     let exports: Vec<&str> = before
         .iter()
         .map(String::as_str)
@@ -230,22 +235,18 @@ impl Shown {
     /// Its directories go when it ends, and every server works in one of them.
     async fn nothing_is_left(&self) -> Result<()> {
         let directory = self.temporary.path();
-        eventually(
-            "everything to be gone",
-            Duration::from_secs(10),
-            async || {
-                let left: Vec<_> = std::fs::read_dir(directory)?.flatten().collect();
-                ensure!(left.is_empty(), "{left:?} is left");
-                let processes = processes_about(directory)?;
-                ensure!(processes.is_empty(), "{processes:?} still run");
-                for name in ["operator", "proxy-1", "proxy-2", "proxy-3"] {
-                    if let Ok(id) = self.process(name) {
-                        ensure!(!is_running(id), "{name} still runs");
-                    }
+        eventually("everything to be gone", PATIENCE, async || {
+            let left: Vec<_> = std::fs::read_dir(directory)?.flatten().collect();
+            ensure!(left.is_empty(), "{left:?} is left");
+            let processes = processes_about(directory)?;
+            ensure!(processes.is_empty(), "{processes:?} still run");
+            for name in ["operator", "proxy-1", "proxy-2", "proxy-3"] {
+                if let Ok(id) = self.process(name) {
+                    ensure!(!is_running(id), "{name} still runs");
                 }
-                Ok(())
-            },
-        )
+            }
+            Ok(())
+        })
         .await
     }
 }

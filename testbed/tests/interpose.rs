@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use etcd_client::{Client, Compare, CompareOp, Txn, TxnOp, WatchOptions, WatchStream};
 use testbed::interpose::proto::{PbEvent, PbRangeResponse, PbWatchResponse};
-use testbed::interpose::{ANY, Interposer, code, method};
+use testbed::interpose::{ANY, Armed, Interposer, code, method};
 use testbed::{Etcd, EtcdOptions, eventually};
 use tokio::time::timeout;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 /// How long a client is patient in these tests.
 const IMPATIENT: Duration = Duration::from_millis(300);
 
@@ -57,6 +57,25 @@ impl Between {
         let created = timeout(SOON, stream.message()).await??;
         ensure!(created.is_some_and(|answer| answer.created()));
         Ok(stream)
+    }
+}
+
+/// A client that waits for its answer until the rule has acted, and so long after it, and then goes. A client that went by the
+/// clock alone might never have asked.
+async fn goes_unanswered<T>(
+    rule: &Armed,
+    patience: Duration,
+    call: impl Future<Output = T>,
+) -> Result<()> {
+    let waits = async {
+        rule.hit(1, SOON).await?;
+        tokio::time::sleep(patience).await;
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        biased;
+        _ = call => bail!("it was answered"),
+        over = waits => over,
     }
 }
 
@@ -115,12 +134,7 @@ async fn a_lost_answer_is_a_commit_that_nobody_is_told_of() -> Result<()> {
     let mut between = Between::start().await?;
     let lost = between.interposer.answer(method::TXN).lose().arm();
     let mut client = between.client.clone();
-    assert!(
-        timeout(IMPATIENT, client.txn(first_write("key", "1")))
-            .await
-            .is_err()
-    );
-    lost.hit(1, SOON).await?;
+    goes_unanswered(&lost, IMPATIENT, client.txn(first_write("key", "1"))).await?;
     assert_eq!(between.value("key").await?.as_deref(), Some("1"));
     assert!(!client.txn(first_write("key", "2")).await?.succeeded());
     Ok(())
@@ -132,13 +146,8 @@ async fn a_held_request_is_committed_after_its_client_has_gone() -> Result<()> {
     let interposer = &between.interposer;
     let held = interposer.request(method::TXN).hold_until_released().arm();
     let mut client = between.client.clone();
-    assert!(
-        timeout(IMPATIENT, client.txn(first_write("key", "1")))
-            .await
-            .is_err()
-    );
+    goes_unanswered(&held, IMPATIENT, client.txn(first_write("key", "1"))).await?;
     drop(client);
-    held.hit(1, SOON).await?;
     assert_eq!(between.value("key").await?, None);
     assert_eq!(between.interposer.answers(method::TXN), 0);
     // Not even the connection is left.
@@ -148,12 +157,8 @@ async fn a_held_request_is_committed_after_its_client_has_gone() -> Result<()> {
 
     let mut client = Client::connect([between.interposer.endpoint()], None).await?;
     let late = Duration::from_secs(1);
-    let _late = between.interposer.request(method::PUT).hold(late).arm();
-    assert!(
-        timeout(IMPATIENT, client.put("key", "2", None))
-            .await
-            .is_err()
-    );
+    let late = between.interposer.request(method::PUT).hold(late).arm();
+    goes_unanswered(&late, Duration::ZERO, client.put("key", "2", None)).await?;
     drop(client);
     between.value_becomes("key", "2").await
 }
@@ -162,15 +167,12 @@ async fn a_held_request_is_committed_after_its_client_has_gone() -> Result<()> {
 async fn a_delayed_request_dies_with_its_client() -> Result<()> {
     let mut between = Between::start().await?;
     let interposer = &between.interposer;
-    let delayed = interposer.request(method::PUT).delay(IMPATIENT * 2).arm();
+    // Long, for its end has to reach the interposer before the delay is over.
+    let delay = Duration::from_secs(3);
+    let delayed = interposer.request(method::PUT).delay(delay).arm();
     let mut client = between.client.clone();
-    assert!(
-        timeout(IMPATIENT, client.put("key", "1", None))
-            .await
-            .is_err()
-    );
-    delayed.hit(1, SOON).await?;
-    tokio::time::sleep(IMPATIENT * 2).await;
+    goes_unanswered(&delayed, Duration::ZERO, client.put("key", "1", None)).await?;
+    tokio::time::sleep(delay + IMPATIENT).await;
     assert_eq!(between.value("key").await?, None);
     client.put("key", "2", None).await?;
     assert_eq!(between.value("key").await?.as_deref(), Some("2"));

@@ -77,7 +77,7 @@ async fn a_service_account_may_only_do_what_its_role_says() -> Result<()> {
         "--serviceaccount=default:reader",
     ];
     plane.kubectl(&role).await?.success()?;
-    eventually("the role to hold", Duration::from_secs(10), async || {
+    eventually("the role to hold", Duration::from_secs(30), async || {
         plane
             .kubectl_as(&reader, &["get", "pods"], None)
             .await?

@@ -94,7 +94,7 @@ async fn a_replica_gets_the_containers_arguments_environment_and_account() -> Re
         };
         let text = replica
             .process()
-            .ready(Duration::from_secs(10), said)
+            .ready(Duration::from_secs(30), said)
             .await?;
         let mut expected = vec![
             format!("arg --endpoints={}", etcd.endpoint_list()),

@@ -9,7 +9,7 @@ use testbed::eventually;
 use testbed::process::{Launch, Process};
 use testbed::scratch::Scratch;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 /// Set for the inner run of this very file, whose end the outer one provokes.
 const INNER: &str = "TESTBED_INNER_RUN";
 

@@ -162,6 +162,7 @@ fn ended_as_shown(command: &str, fails: bool, answer: &[String], output: &Output
 fn looks(command: &str) -> bool {
     let looking = [
         "kubectl get ",
+        "kubectl auth can-i ",
         "osproxy-directives check",
         "osproxy-directives proxies",
         "osproxy-directives status",

@@ -12,6 +12,8 @@ use crate::helm::{CHART, pod, render};
 use crate::metadata::annotation;
 
 const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/install.yaml");
+/// Long enough for anything that should take seconds, on a machine that is busy.
+const SOON: Duration = Duration::from_secs(30);
 /// What the file has for a person to replace.
 const PLACEHOLDER: &str = "http://etcd.invalid:2379";
 
@@ -118,7 +120,11 @@ async fn the_manifest_installs_without_helm(plane: &ControlPlane) -> Result<()> 
         "--all-namespaces",
         "--as=system:serviceaccount:osproxy:osproxy-directives",
     ];
-    plane.kubectl(&watch).await?.success()?;
+    // The API server learns of a role by a watch of its own.
+    eventually("the role to hold", SOON, async || {
+        plane.kubectl(&watch).await?.success()
+    })
+    .await?;
     Ok(())
 }
 
@@ -181,15 +187,11 @@ async fn whoever_may_edit_may_not_widen(plane: &ControlPlane) -> Result<()> {
         Ok(said.status.success())
     };
     // A controller puts the rules together.
-    eventually(
-        "Kubernetes' roles to take ours in",
-        Duration::from_secs(30),
-        async || {
-            ensure!(may("view", "watch").await?, "view may not watch");
-            ensure!(may("edit", "create").await?, "edit may not create");
-            Ok(())
-        },
-    )
+    eventually("Kubernetes' roles to take ours in", SOON, async || {
+        ensure!(may("view", "watch").await?, "view may not watch");
+        ensure!(may("edit", "create").await?, "edit may not create");
+        Ok(())
+    })
     .await?;
     for (user, verb) in [
         ("view", "create"),
@@ -216,17 +218,19 @@ async fn the_pods_meet_the_restricted_level(plane: &ControlPlane) -> Result<()> 
         "spec": pod(&render(json!({})).await?)?,
     });
     let create = ["create", "--dry-run=server", "-f", "-"];
-    plane
-        .kubectl_with_input(&create, &pod.to_string())
-        .await?
-        .success()?;
-    // The level is really enforced: the same Pod with root is refused.
+    let good = pod.to_string();
+    // The level is really enforced, from a moment after the label on: the same Pod with root is refused.
     pod["spec"]["securityContext"]["runAsNonRoot"] = json!(false);
-    let refused = plane
-        .kubectl_with_input(&create, &pod.to_string())
-        .await?
-        .failure()?;
-    ensure!(refused.contains("violates PodSecurity"), "{refused}");
+    eventually("the level to be enforced", SOON, async || {
+        let refused = plane
+            .kubectl_with_input(&create, &pod.to_string())
+            .await?
+            .failure()?;
+        ensure!(refused.contains("violates PodSecurity"), "{refused}");
+        Ok(())
+    })
+    .await?;
+    plane.kubectl_with_input(&create, &good).await?.success()?;
     Ok(())
 }
 
@@ -247,23 +251,28 @@ async fn the_service_account_has_its_rights_and_no_more(plane: &ControlPlane) ->
             Some((resource, "status")) => (resource.to_owned(), "--subresource=status"),
             _ => (what.to_owned(), "--subresource="),
         };
-        let said = plane
-            .kubectl(&[
-                "auth",
-                "can-i",
-                verb,
-                &resource,
-                subresource,
-                "--all-namespaces",
-                account,
-            ])
-            .await?;
-        ensure!(
-            said.status.success() == allowed,
-            "{verb} {what}: {}{}",
-            said.stdout,
-            said.stderr
-        );
+        // The API server learns of a role by a watch of its own.
+        eventually("the role to hold", SOON, async || {
+            let said = plane
+                .kubectl(&[
+                    "auth",
+                    "can-i",
+                    verb,
+                    &resource,
+                    subresource,
+                    "--all-namespaces",
+                    account,
+                ])
+                .await?;
+            ensure!(
+                said.status.success() == allowed,
+                "{verb} {what}: {}{}",
+                said.stdout,
+                said.stderr
+            );
+            Ok(())
+        })
+        .await?;
     }
     Ok(())
 }

@@ -119,19 +119,28 @@ async fn upgrades(cluster: &Cluster, etcd: &mut Secure) -> Result<()> {
         anyhow::Ok(applied)
     };
     let (_, applied) = tokio::try_join!(upgrade, people)?;
-    let after = cluster.ready();
-    ensure!(
-        after.len() == 2 && !after.iter().any(|pod| before.contains(pod)),
-        "{before:?} became {after:?}"
-    );
+    // Helm does not wait for the old ones to have gone, nor for a new one to lead.
+    eventually("the new replicas alone", SOON, async || {
+        let after = cluster.ready();
+        ensure!(
+            after.len() == 2 && !after.iter().any(|pod| before.contains(pod)),
+            "{before:?} became {after:?}"
+        );
+        Ok(())
+    })
+    .await?;
     for name in &applied {
         cluster.is_ready(name).await?;
     }
-    let logs = cluster.logs()?;
-    ensure!(
-        logs.contains("Leads") && !logs.contains(r#""level":"#),
-        "the new values are not in force: {logs}"
-    );
+    eventually("a new replica to lead", SOON, async || {
+        let logs = cluster.logs()?;
+        ensure!(
+            logs.contains("Leads") && !logs.contains(r#""level":"#),
+            "the new values are not in force: {logs}"
+        );
+        Ok(())
+    })
+    .await?;
     holds(etcd, "default/steady").await?;
     holds(etcd, &format!("default/flow-{}", applied.len() - 1)).await
 }
@@ -148,16 +157,7 @@ async fn is_removed_and_comes_back(cluster: &Cluster, etcd: &mut Secure) -> Resu
             "60s",
         ])
         .await?;
-    eventually("the Pods to be gone", SOON, async || {
-        let pods = cluster.kubelet.pods();
-        let left = pods
-            .iter()
-            .filter(|pod| !pod.name.ends_with("-test"))
-            .count();
-        ensure!(left == 0, "{left} are left");
-        Ok(())
-    })
-    .await?;
+    nobody_runs(cluster).await?;
     // The definition and the resources stay, and proxies go on reading.
     let left = cluster.kubectl("get diag -n default -o name").await?;
     ensure!(left.contains("/steady"), "{left}");
@@ -170,6 +170,19 @@ async fn is_removed_and_comes_back(cluster: &Cluster, etcd: &mut Secure) -> Resu
     holds(etcd, "default/meanwhile").await
 }
 
+async fn nobody_runs(cluster: &Cluster) -> Result<()> {
+    eventually("the Pods to be gone", SOON, async || {
+        let pods = cluster.kubelet.pods();
+        let left = pods
+            .iter()
+            .filter(|pod| !pod.name.ends_with("-test"))
+            .count();
+        ensure!(left == 0, "{left} are left");
+        Ok(())
+    })
+    .await
+}
+
 /// With the operator gone, nothing is left that could hold a deletion up.
 async fn goes_for_good(cluster: &Cluster) -> Result<()> {
     let mut here = directive("here", "1h");
@@ -180,6 +193,7 @@ async fn goes_for_good(cluster: &Cluster) -> Result<()> {
             "scale deployment -n {NAMESPACE} {RELEASE} --replicas=0"
         ))
         .await?;
+    nobody_runs(cluster).await?;
     cluster
         .kubectl(&format!("delete namespace {NAMESPACE} {GONE_WITHIN}"))
         .await?;

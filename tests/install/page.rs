@@ -9,13 +9,13 @@ use testbed::assets;
 use testbed::command;
 use testbed::process::Launch;
 use testbed::scratch::Scratch;
-use testbed::{Etcd, EtcdOptions};
+use testbed::{Etcd, EtcdOptions, eventually};
 
 use super::acts::{Act, acts};
 use super::answer::is_as_shown;
 use super::cluster::Cluster;
 use super::secure::Secure;
-use super::support::{KEY, binary};
+use super::support::{KEY, SOON, binary};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const PAGE: &str = include_str!("../../docs/install.md");
@@ -50,13 +50,21 @@ async fn the_page_holds_word_for_word() -> Result<()> {
             Some("ETCD") => declared += &["ETCD=", &plain, "\n"].concat(),
             Some("ETCD_TLS") => declared += &["ETCD_TLS=", &tls, "\n"].concat(),
             _ => {
-                let typed = person.types(&format!("{declared}{command}")).await;
-                let typed = typed.with_context(|| format!("$ {command}"))?;
-                ensure!(
-                    answer.is_empty() || is_as_shown(answer, &typed),
-                    "`{command}` answers\n{typed}"
-                );
-                said += &typed;
+                let types = async || {
+                    let typed = person.types(&format!("{declared}{command}")).await;
+                    let typed = typed.with_context(|| format!("$ {command}"))?;
+                    ensure!(
+                        answer.is_empty() || is_as_shown(answer, &typed),
+                        "`{command}` answers\n{typed}"
+                    );
+                    anyhow::Ok(typed)
+                };
+                // Whoever only looks may look again: a Pod that goes is seen for a moment yet.
+                said += &if command.starts_with("kubectl ") && command.contains(" get ") {
+                    eventually(command, SOON, types).await?
+                } else {
+                    types().await?
+                };
             }
         }
     }

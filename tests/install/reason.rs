@@ -57,16 +57,21 @@ async fn check_names_it_and_its_repair(cluster: &Cluster) -> Result<()> {
         "{pods}"
     );
     let hint = pods["hint"].as_str().context("no hint")?;
-    let mut said = String::new();
-    for command in hint.split('`').skip(1).step_by(2) {
-        let line = command
-            .strip_prefix("kubectl ")
-            .context("another program")?;
-        said += &cluster.kubectl(line).await?;
-    }
-    for word in ["Cannot see etcd", "ContainersReady   False"] {
-        ensure!(said.contains(word), "no `{word}` in:\n{said}");
-    }
+    // The replica that it shows may be the one that began later.
+    eventually("its hint to show why", SOON, async || {
+        let mut said = String::new();
+        for command in hint.split('`').skip(1).step_by(2) {
+            let line = command
+                .strip_prefix("kubectl ")
+                .context("another program")?;
+            said += &cluster.kubectl(line).await?;
+        }
+        for word in ["Cannot see etcd", "ContainersReady   False"] {
+            ensure!(said.contains(word), "no `{word}` in:\n{said}");
+        }
+        Ok(())
+    })
+    .await?;
 
     let etcd = Etcd::start(EtcdOptions::new()).await?;
     let wait = ["--wait", "--timeout", "60s"];

@@ -38,7 +38,7 @@ spec:
     - { key: index, value: orders }
   level: ShapeTiming
   samplePerMille: 1000
-  ttl: 12s
+  ttl: 20s
   createdBy: ana
   comment: INC-4711, slow searches
 ";
@@ -68,7 +68,7 @@ spec:
   ttl: 30m
 ";
 
-/// Tells the whole story on `out`, in about half a minute, and stops everything that it started.
+/// Tells the whole story on `out`, in less than a minute, and stops everything that it started.
 ///
 /// # Errors
 /// When something does not happen as told: the step, what was seen instead, and the end of the log
@@ -123,7 +123,7 @@ impl<W: Write> Story<'_, W> {
 
     async fn a_directive_arrives(&mut self) -> Result<()> {
         self.stage
-            .step("Ana applies a narrow directive, for 12 seconds")?;
+            .step("Ana applies a narrow directive, for 20 seconds")?;
         self.stage.line("$ kubectl apply -f inc-4711.yaml")?;
         self.stage.quote(NARROW)?;
         let request = Attributes::new("acme", "orders");
@@ -199,7 +199,7 @@ impl<W: Write> Story<'_, W> {
 
     async fn its_window_ends(&mut self) -> Result<()> {
         self.stage
-            .step("The 12 seconds are over, and nobody does anything")?;
+            .step("The 20 seconds are over, and nobody does anything")?;
         let status = self.status("inc-4711").await?;
         let written = status["expirationTime"].as_str().context("it has no end")?;
         let end = SystemTime::from(written.parse::<Timestamp>()?);
@@ -213,8 +213,13 @@ impl<W: Write> Story<'_, W> {
         for (proxy, moment) in self.system.proxies().iter().zip(&moments) {
             let name = proxy.process().name();
             let off = Offset::between(end, moment.wall);
+            // Whoever applied it when asked so long after its end was late. That we were slow to ask is not its doing.
+            let early = end.duration_since(moment.wall).unwrap_or_default();
+            let late = moment
+                .still
+                .and_then(|still| still.duration_since(end).ok());
             ensure!(
-                off.size <= AT_ITS_END,
+                early.max(late.unwrap_or_default()) <= AT_ITS_END,
                 "{name} stopped {off} from the directive's end"
             );
             self.stage
@@ -319,9 +324,11 @@ impl<W: Write> Story<'_, W> {
     }
 
     async fn status(&self, name: &str) -> Result<Value> {
-        let args = ["get", "diag", name, "-o", "jsonpath={.status}"];
-        let status = self.system.plane().kubectl(&args).await?.success()?;
-        serde_json::from_str(&status).with_context(|| format!("{name} has no status yet"))
+        // Without kubectl, whose start may take seconds of the few that it is on.
+        let path =
+            format!("/apis/osproxy.io/v1alpha1/namespaces/default/diagnosticsdirectives/{name}");
+        let resource: Value = serde_json::from_str(&self.system.plane().get(&path).await?)?;
+        Ok(resource["status"].clone())
     }
 
     async fn state(&self, name: &str, state: &str) -> Result<()> {

@@ -37,7 +37,11 @@ impl Etcd {
             run(&["get", "nothing"]).await
         })
         .await?;
-        run(&["member", "remove", &old]).await?;
+        // They refuse it until they have noticed that it is gone.
+        eventually("a cluster that lets it go", HEALTHY_WITHIN, async || {
+            run(&["member", "remove", &old]).await
+        })
+        .await?;
         let address = format!("--peer-urls={address}");
         eventually(
             "a cluster that takes a member",

@@ -142,7 +142,10 @@ async fn after(
             tokio::spawn(async move { Receiver(sender, left).send(whole.into()).await });
         }
         (None, Some(body)) if asked.streams() && head.status.is_success() => {
-            tokio::spawn(watch(Arc::clone(shared), body, Receiver(sender, left)));
+            // Before the answer is told: whoever knows of it may push at once.
+            let pushes = shared.register();
+            let client = Receiver(sender, left);
+            tokio::spawn(watch(Arc::clone(shared), body, client, pushes));
         }
         (None, Some(body)) => {
             tokio::spawn(copy(body, Receiver(sender, left)));
@@ -170,8 +173,12 @@ async fn copy(mut body: Body, mut client: Receiver) {
 }
 
 /// Passes a watch on line by line.
-async fn watch(shared: Arc<Shared>, mut body: Body, mut client: Receiver) {
-    let mut pushes = shared.register();
+async fn watch(
+    shared: Arc<Shared>,
+    mut body: Body,
+    mut client: Receiver,
+    mut pushes: mpsc::UnboundedReceiver<Push>,
+) {
     let mut buffer = Vec::new();
     let mut hushed = false;
     loop {

@@ -14,10 +14,11 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use ::kube::api::{Api, ObjectMeta, Patch, PatchParams};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::core::v1::Namespace;
 use serde_json::{Value, json};
 
+use crate::deadline::eventually;
 use crate::etcd::Etcd;
 use crate::http;
 use crate::kube::ControlPlane;
@@ -406,10 +407,11 @@ async fn apply(plane: &ControlPlane, namespace: &str, manifests: &[Value]) -> Re
 }
 
 async fn established(plane: &ControlPlane, definitions: &[Value]) -> Result<()> {
-    for name in definitions
-        .iter()
-        .filter_map(|definition| definition.pointer("/metadata/name")?.as_str())
-    {
+    for definition in definitions {
+        let text = |pointer: &str| definition.pointer(pointer).and_then(Value::as_str);
+        let Some(name) = text("/metadata/name") else {
+            continue;
+        };
         let name = format!("customresourcedefinition/{name}");
         plane
             .kubectl(&[
@@ -420,6 +422,17 @@ async fn established(plane: &ControlPlane, definitions: &[Value]) -> Result<()> 
             ])
             .await?
             .success()?;
+        // kubectl asks what there is, which is told by another part of the server a moment later.
+        let group = text("/spec/group").unwrap_or_default();
+        let version = text("/spec/versions/0/name").unwrap_or_default();
+        let plural = format!("{:?}", text("/spec/names/plural").unwrap_or_default());
+        let path = format!("/apis/{group}/{version}");
+        eventually(&format!("{path} to be served"), READY_WITHIN, async || {
+            let told = plane.get(&path).await?;
+            ensure!(told.contains(&plural), "there is no {plural} in {told}");
+            Ok(())
+        })
+        .await?;
     }
     Ok(())
 }
