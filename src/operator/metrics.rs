@@ -12,7 +12,7 @@ use prometheus_client::registry::Registry;
 
 use super::answers::Answers;
 use super::applied::Roll;
-use super::observe::{Definition, Observed};
+use super::observe::{self, Definition, Observed};
 use super::plan::{Limits, Plan, Verdict};
 use super::publish::{KeyState, Outcome, Tally};
 use super::report::ReportTally;
@@ -21,20 +21,16 @@ use crate::fleet::Counts;
 
 pub(super) use key::OwnerFault;
 pub use page::page;
+use reason::OneReason;
 
 mod key;
 mod page;
+mod reason;
 
 /// The label of [`Metrics::resources`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
 struct StateLabel {
     state: &'static str,
-}
-
-/// The label of [`Metrics::held`] and of whatever else has a reason.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, EncodeLabelSet)]
-struct ReasonLabel {
-    reason: &'static str,
 }
 
 const STATES: [&str; 6] = [
@@ -55,7 +51,7 @@ pub struct Metrics {
     /// 1 on the replica that leads, 0 on the others.
     pub leader: Gauge,
     resources: Family<StateLabel, Gauge>,
-    held: Family<ReasonLabel, Gauge>,
+    held: OneReason,
     document_directives: Gauge,
     document_bytes: Gauge,
     document_revision: Gauge,
@@ -71,7 +67,7 @@ pub struct Metrics {
     events_dropped: Counter,
     proxies: Family<StateLabel, Gauge>,
     proxies_window: Gauge,
-    kube_fault: Family<ReasonLabel, Gauge>,
+    kube_fault: OneReason,
     lists: Gauge,
     definition_outdated: Gauge,
     clock_ahead: Gauge,
@@ -103,7 +99,7 @@ impl Metrics {
     /// This replica leads no longer: what holds the document is the next leader's to say.
     pub(super) fn stops_leading(&self) {
         self.leader.set(0);
-        self.held.clear();
+        self.held.show(None);
     }
 
     /// Takes in what a publisher has done since its term began.
@@ -148,13 +144,12 @@ impl Metrics {
                 .get_or_create(&StateLabel { state })
                 .set(count);
         }
-        self.held.clear();
         match outcome {
-            Outcome::InSync { .. } => self.key.in_sync(now_secs),
-            Outcome::Held(held) => {
-                let reason = held.slug();
-                self.held.get_or_create(&ReasonLabel { reason }).set(1);
+            Outcome::InSync { .. } => {
+                self.held.show(None);
+                self.key.in_sync(now_secs);
             }
+            Outcome::Held(held) => self.held.show(Some(held.slug())),
         }
         let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.document_directives.set(gauge(plan.entries.len()));
@@ -240,13 +235,8 @@ impl Metrics {
 
     /// Takes in how the API server is seen at the moment.
     pub(super) fn observed(&self, observed: &Observed, answers: &Answers) {
-        self.kube_fault.clear();
-        if let Some(fault) = observed.fault() {
-            let reason = fault.slug();
-            self.kube_fault
-                .get_or_create(&ReasonLabel { reason })
-                .set(1);
-        }
+        self.kube_fault
+            .show(observed.fault().map(observe::Fault::slug));
         let lists = i64::try_from(observed.completed_lists());
         self.lists.set(lists.unwrap_or(i64::MAX));
         let outdated = observed.definition() >= Definition::Older;
@@ -285,7 +275,7 @@ impl Metrics {
         r.register(
             "held",
             "Why the document differs from the plan; no series while it does not",
-            self.held.clone(),
+            self.held.series(),
         );
         r.register(
             "document_directives",
@@ -368,7 +358,7 @@ impl Metrics {
         r.register(
             "kube_fault",
             "Why the resources cannot be seen; no series while they can",
-            self.kube_fault.clone(),
+            self.kube_fault.series(),
         );
         r.register(
             "kube_lists",

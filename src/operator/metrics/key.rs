@@ -2,11 +2,10 @@
 
 use std::sync::atomic::AtomicI64;
 
-use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::ReasonLabel;
+use super::reason::OneReason;
 use crate::etcd::Fault;
 use crate::operator::plan::Limits;
 
@@ -16,8 +15,8 @@ const OWNER_FAULTS: [&str; 2] = ["owned_by_another", "owner_unreadable"];
 /// The metrics about the key that are no count of the leader's.
 #[derive(Debug, Default)]
 pub(super) struct KeyMetrics {
-    etcd_fault: Family<ReasonLabel, Gauge>,
-    owner_fault: Family<ReasonLabel, Gauge>,
+    etcd_fault: OneReason,
+    owner_fault: OneReason,
     last_in_sync: Gauge<i64, AtomicI64>,
     limit_bytes: Gauge,
     limit_directives: Gauge,
@@ -38,41 +37,26 @@ impl KeyMetrics {
 
     /// Takes in how the keys are seen at the moment, and what the owner key says of this release.
     pub(super) fn seen(&self, etcd: Option<Fault>, owner: Option<OwnerFault>) {
-        for (family, reason) in [
-            (&self.etcd_fault, etcd.map(Fault::slug)),
-            (&self.owner_fault, owner.map(OwnerFault::slug)),
-        ] {
-            family.clear();
-            if let Some(reason) = reason {
-                family.get_or_create(&ReasonLabel { reason }).set(1);
-            }
-        }
+        self.etcd_fault.show(etcd.map(Fault::slug));
+        self.owner_fault.show(owner.map(OwnerFault::slug));
     }
 
     /// Shows every series that there can be.
     pub(super) fn show_all(&self) {
-        for reason in Fault::ALL.map(Fault::slug) {
-            self.etcd_fault
-                .get_or_create(&ReasonLabel { reason })
-                .set(0);
-        }
-        for reason in OWNER_FAULTS {
-            self.owner_fault
-                .get_or_create(&ReasonLabel { reason })
-                .set(0);
-        }
+        self.etcd_fault.show_all(Fault::ALL.map(Fault::slug));
+        self.owner_fault.show_all(OWNER_FAULTS);
     }
 
     pub(super) fn register(&self, r: &mut Registry) {
         r.register(
             "etcd_fault",
             "Why this replica cannot see the keys in etcd; no series while it can",
-            self.etcd_fault.clone(),
+            self.etcd_fault.series(),
         );
         r.register(
             "owner_fault",
             "Why the key is not this release's to write; no series while it is",
-            self.owner_fault.clone(),
+            self.owner_fault.series(),
         );
         r.register(
             "last_in_sync_timestamp_seconds",

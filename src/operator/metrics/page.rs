@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::{Metrics, PROXIES, ReasonLabel, STATES, StateLabel};
+use super::{Metrics, PROXIES, STATES, StateLabel};
 use crate::operator::observe::Fault;
 use crate::operator::publish::Held;
 
@@ -51,13 +51,8 @@ fn with_every_series() -> Metrics {
     for state in PROXIES {
         metrics.proxies.get_or_create(&StateLabel { state }).set(0);
     }
-    for reason in Held::slugs() {
-        metrics.held.get_or_create(&ReasonLabel { reason }).set(0);
-    }
-    for reason in Fault::ALL.map(Fault::slug) {
-        let label = ReasonLabel { reason };
-        metrics.kube_fault.get_or_create(&label).set(0);
-    }
+    metrics.held.show_all(Held::slugs());
+    metrics.kube_fault.show_all(Fault::ALL.map(Fault::slug));
     metrics.key.show_all();
     metrics
 }
