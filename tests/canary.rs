@@ -112,25 +112,13 @@ async fn an_operator_at_its_most_talkative_shows_no_value_password_or_token() ->
     let foreign = json!({ "directives": [{ "id": "x", "level": "Shape", "ttl_secs": 60, "tenant": FOREIGN }] });
     for value in [foreign.to_string(), format!("nonsense {FOREIGN}")] {
         put(&root, &value).await?;
-        eventually("it to be put right", SOON, async || {
-            let answer = root.kv_client().get(KEY, None).await?;
-            let kv = answer.kvs().first().context("absent")?;
-            ensure!(kv.value_str()?.contains("default/good"), "not yet");
-            Ok(())
-        })
-        .await?;
+        document_has(&root, "default/good", true).await?;
     }
     way.disconnect(Cut::Rst);
     line.apply(&canaries("second")).await?;
     line.state("second", "Active").await?;
     line.delete("good").await?;
-    eventually("the withdrawal", SOON, async || {
-        let answer = root.kv_client().get(KEY, None).await?;
-        let kv = answer.kvs().first().context("absent")?;
-        ensure!(!kv.value_str()?.contains("default/good"), "not yet");
-        Ok(())
-    })
-    .await?;
+    document_has(&root, "default/good", false).await?;
 
     let replica = line.operator.replica(0);
     is_clean("/metrics", &replica.metrics().await?)?;
@@ -166,6 +154,21 @@ async fn an_operator_at_its_most_talkative_shows_no_value_password_or_token() ->
         "the token in the log"
     );
     Ok(())
+}
+
+/// Waits until the document has a directive, or has it no more.
+async fn document_has(client: &etcd_client::Client, id: &str, wanted: bool) -> Result<()> {
+    eventually(
+        &format!("{id} in the document: {wanted}"),
+        SOON,
+        async || {
+            let answer = client.kv_client().get(KEY, None).await?;
+            let kv = answer.kvs().first().context("absent")?;
+            ensure!(kv.value_str()?.contains(id) == wanted, "not yet");
+            Ok(())
+        },
+    )
+    .await
 }
 
 #[allow(
