@@ -163,16 +163,18 @@ async fn reporting(etcd: &Etcd, expected: &[&str]) -> Result<()> {
 
 /// A proxy that says what a test has it say, with a proxy's rights and under a lease of its own.
 struct Double {
+    key: String,
     client: etcd_client::Client,
     lease: i64,
 }
 
 impl Double {
-    async fn new(etcd: &Etcd) -> Result<Self> {
+    async fn new(etcd: &Etcd, instance: &str) -> Result<Self> {
+        let key = format!("{KEY}/fleet/{instance}");
         let mut client = etcd.client().await?;
         // Until it ends itself, however long the test takes.
         let lease = client.lease_grant(600, None).await?.id();
-        Ok(Self { client, lease })
+        Ok(Self { key, client, lease })
     }
 
     async fn says(&mut self, revision: i64, refused: Option<i64>) -> Result<()> {
@@ -186,9 +188,8 @@ impl Double {
             ..Record::default()
         };
         let options = PutOptions::new().with_lease(self.lease);
-        let key = format!("{KEY}/fleet/double");
         self.client
-            .put(key, record.to_bytes(), Some(options))
+            .put(self.key.as_str(), record.to_bytes(), Some(options))
             .await?;
         Ok(())
     }
@@ -326,7 +327,7 @@ async fn each_proxy_has_its_word_and_none_holds_a_directive_up() -> Result<()> {
     );
 
     // One that refuses the document turns it False, for what it has not got, and not for what it has.
-    let mut double = Double::new(etcd()).await?;
+    let mut double = Double::new(etcd(), "double").await?;
     let first = stage.line.document().await?.context("a document")?;
     double.says(first.mod_revision, None).await?;
     stage.apply("c", "Unknown/Pending", AT_ONCE).await?;
@@ -418,4 +419,44 @@ async fn each_proxy_has_its_word_and_none_holds_a_directive_up() -> Result<()> {
         ensure!(written <= STATUSES, "{written} statuses of {name}");
     }
     Ok(())
+}
+
+/// The glance is written every five seconds at most, and a proxy's time may run out between two writes. It is named with the next one then, and
+/// not only when everything is looked at again, a quarter of a minute later.
+#[tokio::test]
+async fn a_proxy_that_is_late_is_named_although_the_glance_was_written_a_moment_before()
+-> Result<()> {
+    let line = Line::start().await?;
+    let fleets =
+        async || -> Result<Value> { Ok(serde_json::from_str(&line.plane.get(FLEETS).await?)?) };
+    let publishes = async |name: &str, all: &[&str]| -> Result<i64> {
+        line.apply(&directive(name, "1h")).await?;
+        let document = line.ids(all).await?.context("a document")?;
+        Ok(document.mod_revision)
+    };
+    let first = publishes("a", &["default/a"]).await?;
+    let mut late = Double::new(&line.etcd, "late").await?;
+    late.says(first, None).await?;
+    eventually("the glance to know it", SOON, async || {
+        let status = &fleets().await?["items"][0]["status"];
+        ensure!(status["applied"] == "1/1", "{status}");
+        Ok(())
+    })
+    .await?;
+
+    let second = publishes("b", &["default/a", "default/b"]).await?;
+    let watch = Stopwatch::start();
+    // Each publication has ten seconds, the second one after the first one's are over. News makes the glance be written shortly before that.
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let mut other = Double::new(&line.etcd, "other").await?;
+    other.says(second, None).await?;
+    eventually("it to be named", SOON, async || {
+        let fleets = fleets().await?;
+        let names = |(_, says): &(&str, String)| says.contains("late");
+        ensure!(glance(&fleets).iter().all(names), "{fleets}");
+        Ok(())
+    })
+    .await?;
+    let took = "a proxy that is late, the glance having been written a moment before";
+    seen("A3", took, NAMED, &watch)
 }

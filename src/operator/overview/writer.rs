@@ -111,6 +111,13 @@ impl Overview {
                 out_of_sight.is_some_and(|since| now.saturating_duration_since(since) >= PATIENCE);
             let roll = self.roll.borrow_and_update().clone();
             let mut turns = roll.as_ref().map(|roll| roll.changes());
+            let (fleet, due_at) = roll
+                .as_deref()
+                .and_then(|roll| fleet(roll, now))
+                .map_or((None, None), |(fleet, due_at)| (Some(fleet), due_at));
+            // Of what is said now: what comes due during the pause below is looked at right after it.
+            let latest = now.saturating_add(LOOK_AGAIN);
+            let again_at = due_at.map_or(latest, |due_at| due_at.min(latest));
             let mut pause = Duration::ZERO;
             if leads || is_out || (resigns && self.is_named(&api, &name).await) {
                 pause = SPACING;
@@ -120,7 +127,6 @@ impl Overview {
                     asked = Some(now);
                     told = servers.ask().await;
                 }
-                let fleet = roll.as_deref().and_then(|roll| fleet(roll, now));
                 match self
                     .write(&api, &name, settled, &told, fleet.as_ref(), &mut present)
                     .await
@@ -146,7 +152,7 @@ impl Overview {
                 present = Present::Unread;
             }
             sleep(pause.max(self.answers.patience())).await;
-            let look_again = look_again(roll.as_deref(), self.clock.now());
+            let look_again = again_at.saturating_duration_since(self.clock.now());
             tokio::select! {
                 changed = self.settled.changed() => if changed.is_err() { return },
                 _ = self.seen.changed() => {}
@@ -247,20 +253,10 @@ impl Overview {
     }
 }
 
-/// How long until something has to be looked at that no channel tells: that a proxy's time is over, or else the rest.
-fn look_again(roll: Option<&Roll>, now: Instant) -> Duration {
-    let due = roll.and_then(|roll| {
-        let grace = grace(roll.window_ms());
-        roll.newest()?.at(now, grace).next_due_at(grace)
-    });
-    due.map_or(LOOK_AGAIN, |due| {
-        due.saturating_duration_since(now).min(LOOK_AGAIN)
-    })
-}
-
-/// What the proxies come to at `now`; none before they have been listed.
-fn fleet(roll: &Roll, now: Instant) -> Option<Fleet> {
-    let newest = roll.newest()?.at(now, grace(roll.window_ms()));
+/// What the proxies come to at `now`, and when the time of one that is behind is over, if nothing changes before; none before they have been listed.
+fn fleet(roll: &Roll, now: Instant) -> Option<(Fleet, Option<Instant>)> {
+    let grace = grace(roll.window_ms());
+    let newest = roll.newest()?.at(now, grace);
     roll.look(|view| {
         let view = view?;
         // Whoever has not even what is due is late, however new the newest one is.
@@ -269,7 +265,8 @@ fn fleet(roll: &Roll, now: Instant) -> Option<Fleet> {
             counts.applied == counts.reporting
         });
         let is_in_time = !newest.is_due() && has_what_is_due;
-        Some(Fleet::of(view, newest.target(), is_in_time))
+        let fleet = Fleet::of(view, newest.target(), is_in_time);
+        Some((fleet, newest.next_due_at(grace)))
     })
 }
 
