@@ -3,11 +3,14 @@
 //! The log is on in every control plane, so whatever an operator is made to do, a right that its chart forgot fails the
 //! test that needed it, by name (see [`super::ControlPlane::watch_over`]).
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
 /// Every answered request of a ServiceAccount, without bodies; not those of Kubernetes' own controllers.
@@ -41,6 +44,8 @@ pub struct Audited {
     pub code: u64,
     /// Whether RBAC refused it. Admission's refusals are 403 too, and are not meant.
     pub forbidden: bool,
+    /// When it came in; none where the log does not tell.
+    pub received: Option<Timestamp>,
 }
 
 impl fmt::Display for Audited {
@@ -58,6 +63,47 @@ impl fmt::Display for Audited {
             f,
             "{user}: {verb} {resource} of group {group:?} in {namespace:?} ({code})"
         )
+    }
+}
+
+/// Whom RBAC must not refuse anything.
+#[derive(Debug, Default)]
+pub(super) struct WatchedOver {
+    users: BTreeSet<String>,
+    starts: Vec<RangeInclusive<Timestamp>>,
+}
+
+impl WatchedOver {
+    pub(super) fn add(&mut self, user: &str) {
+        self.users.insert(user.to_owned());
+    }
+
+    /// Refusals are no failure any more, to anybody who is watched over so far.
+    pub(super) fn clear(&mut self) {
+        self.users.clear();
+    }
+
+    /// Excuses what came in while a server started: it answers before it has read the roles, and refuses until then what they allow.
+    pub(super) fn excuse(&mut self, start: RangeInclusive<Timestamp>) {
+        self.starts.push(start);
+    }
+
+    /// What was refused to them in spite of it.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub(super) fn refusals(&self, log: &Path) -> Result<Vec<Audited>> {
+        let mut refusals = Vec::new();
+        for user in &self.users {
+            let asked = read(log, user)?;
+            refusals.extend(asked.into_iter().filter(|asked| self.is_a_failure(asked)));
+        }
+        Ok(refusals)
+    }
+
+    fn is_a_failure(&self, asked: &Audited) -> bool {
+        let in_a_start = |at| self.starts.iter().any(|start| start.contains(at));
+        asked.forbidden && !asked.received.as_ref().is_some_and(in_a_start)
     }
 }
 
@@ -97,6 +143,7 @@ fn audited(event: &Value) -> Audited {
         namespace: at("/objectRef/namespace"),
         code: event["responseStatus"]["code"].as_u64().unwrap_or_default(),
         forbidden: at("/annotations/authorization.k8s.io~1decision") == "forbid",
+        received: at("/requestReceivedTimestamp").parse().ok(),
     }
 }
 
@@ -106,7 +153,7 @@ mod tests {
 
     const LINE: &str = r#"{"verb":"patch","user":{"username":"system:serviceaccount:a:b"},
         "objectRef":{"resource":"things","subresource":"status","apiGroup":"x.io","namespace":"n"},
-        "responseStatus":{"code":403},"annotations":{"authorization.k8s.io/decision":"forbid"}}"#;
+        "requestReceivedTimestamp":"2026-11-28T12:00:00.5Z","responseStatus":{"code":403},"annotations":{"authorization.k8s.io/decision":"forbid"}}"#;
 
     #[test]
     fn a_refusal_is_told_from_what_rbac_let_pass_and_half_a_line_is_left_out() {
@@ -122,5 +169,22 @@ mod tests {
         assert_eq!(told, [("things/status", true), ("things/status", false)]);
         assert_eq!(read(log.path(), "system:serviceaccount:a:bb").unwrap(), []);
         assert_eq!(read(log.path(), "system:serviceaccount:a").unwrap(), []);
+    }
+
+    #[test]
+    fn a_refusal_is_a_failure_but_while_a_server_starts() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        fs::write(log.path(), LINE.replace('\n', "")).unwrap();
+        let at = |second: u32| -> Timestamp {
+            format!("2026-11-28T12:00:{second:02}Z").parse().unwrap()
+        };
+        let mut watched = WatchedOver::default();
+        watched.add("system:serviceaccount:a:other");
+        assert!(watched.refusals(log.path()).unwrap().is_empty());
+        watched.add("system:serviceaccount:a:b");
+        watched.excuse(at(1)..=at(2));
+        assert_eq!(watched.refusals(log.path()).unwrap().len(), 1);
+        watched.excuse(at(0)..=at(1));
+        assert!(watched.refusals(log.path()).unwrap().is_empty());
     }
 }

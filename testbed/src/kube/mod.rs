@@ -8,11 +8,9 @@ mod audit;
 pub(crate) mod kubeconfig;
 mod pki;
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ::kube::api::{Api, PostParams};
@@ -21,6 +19,7 @@ use ::kube::{Client, Config};
 use anyhow::{Context, Result};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::jiff::Timestamp;
 
 use crate::assets;
 use crate::command::{self, Output};
@@ -33,6 +32,7 @@ use kubeconfig::Credentials;
 use pki::Pki;
 
 pub use audit::Audited;
+use audit::WatchedOver;
 pub(crate) use pki::Identity;
 
 /// How long the API server may take: under three seconds as a rule, more on a busy machine.
@@ -106,9 +106,7 @@ pub struct ControlPlane {
     kubeconfig: PathBuf,
     folder: String,
     audit_log: PathBuf,
-    /// Who must not be refused anything.
-    /// Each with its refusals, by position, that came of a start and not of a role.
-    watched_over: Mutex<BTreeMap<String, Vec<Range<usize>>>>,
+    watched_over: Mutex<WatchedOver>,
     scratch: Scratch,
 }
 
@@ -231,16 +229,10 @@ impl ControlPlane {
     /// # Errors
     /// When it runs already, or is not ready within a minute.
     pub async fn restart_api_server(&self) -> Result<()> {
-        let before = self.refusals_by_user();
+        let begins = Timestamp::now();
         self.api_server.start_again()?;
         self.ready().await?;
-        // It answers before it has read the roles, and refuses until then what they allow.
-        for (user, refusals) in self.refusals_by_user() {
-            let known = before.get(&user).map_or(0, Vec::len);
-            if let Some(excused) = self.watched().get_mut(&user) {
-                excused.push(known..refusals.len());
-            }
-        }
+        self.watched().excuse(begins..=Timestamp::now());
         Ok(())
     }
 
@@ -328,7 +320,7 @@ impl ControlPlane {
     /// From now on RBAC must not refuse anything to this user, `system:serviceaccount:<namespace>:<name>`: a refusal fails the
     /// test when the control plane is dropped. So it is with every [`crate::Operator`] that has all of its chart's rights.
     pub fn watch_over(&self, user: &str) {
-        self.watched().entry(user.to_owned()).or_default();
+        self.watched().add(user);
     }
 
     /// For a test that takes rights away on purpose: refusals are no failure, to anybody.
@@ -336,42 +328,10 @@ impl ControlPlane {
         self.watched().clear();
     }
 
-    fn watched(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Vec<Range<usize>>>> {
+    fn watched(&self) -> MutexGuard<'_, WatchedOver> {
         self.watched_over
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn refusals_by_user(&self) -> BTreeMap<String, Vec<Audited>> {
-        let users: Vec<String> = self.watched().keys().cloned().collect();
-        let refused = |user: &str| {
-            let all = self.audited(user).unwrap_or_default();
-            all.into_iter().filter(|audited| audited.forbidden)
-        };
-        users
-            .into_iter()
-            .map(|user| {
-                let refusals = refused(&user).collect();
-                (user, refusals)
-            })
-            .collect()
-    }
-
-    fn refusals(&self) -> Vec<String> {
-        let by_user = self.refusals_by_user();
-        let watched = self.watched();
-        let is_excused = |user: &str, at: usize| {
-            let excused = watched.get(user).into_iter().flatten();
-            excused.clone().any(|range| range.contains(&at))
-        };
-        by_user
-            .iter()
-            .flat_map(|(user, refusals)| {
-                let refusals = refusals.iter().enumerate();
-                refusals.filter(move |(at, _)| !is_excused(user, *at))
-            })
-            .map(|(_, audited)| audited.to_string())
-            .collect()
     }
 
     /// A kubeconfig file for a ServiceAccount that exists: its token comes from the TokenRequest
@@ -460,7 +420,9 @@ impl Drop for ControlPlane {
         if std::thread::panicking() {
             return;
         }
-        let refusals = self.refusals();
+        // A log that cannot be read is no proof of anything, and not worth a panic in a drop.
+        let refusals = self.watched().refusals(&self.audit_log).unwrap_or_default();
+        let refusals: Vec<String> = refusals.iter().map(Audited::to_string).collect();
         assert!(
             refusals.is_empty(),
             "the chart's rights are not enough; RBAC refused:\n{}",
