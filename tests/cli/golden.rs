@@ -24,7 +24,7 @@ use testbed::{EtcdOptions, eventually};
 use crate::broken::POLICY;
 use crate::shell::Shell;
 use crate::support::{KEY, Line, SOON, directive, now_secs, options};
-use screens::Screens;
+use screens::{On, Screens};
 
 const RELEASE: &str = "osproxy-directives/osproxy-directives";
 
@@ -174,7 +174,7 @@ async fn a_paused_key_lets_the_time_run_out(line: &Line, screens: &mut Screens<'
     ];
     let delete = ["off", "--delete", "held"];
     screens
-        .pipe_or_again("on-timeout", &held, 3, &delete)
+        .or_again(On::Pipe, "on-timeout", &held, 3, &delete)
         .await?;
     screens
         .both("wait-timeout", &["wait", "held", "--timeout=1s"], 3)
@@ -185,7 +185,7 @@ async fn a_paused_key_lets_the_time_run_out(line: &Line, screens: &mut Screens<'
         "default/held is deleted\n",
     )?;
     screens
-        .terminal_or_again("on-timeout", &held, 3, &delete)
+        .or_again(On::Terminal, "on-timeout", &held, 3, &delete)
         .await?;
     etcd.delete(paused.as_str(), None).await?;
     screens

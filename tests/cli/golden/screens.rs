@@ -22,6 +22,29 @@ const TOLD: Duration = Duration::from_secs(20);
 const TRIES: usize = 5;
 const COLUMNS: usize = 80;
 
+/// Where a command is looked at.
+#[derive(Clone, Copy)]
+pub(super) enum On {
+    Pipe,
+    Terminal,
+}
+
+impl On {
+    fn name(self, screen: &str) -> String {
+        match self {
+            Self::Pipe => format!("{screen}.pipe"),
+            Self::Terminal => format!("{screen}.terminal"),
+        }
+    }
+
+    async fn shows(self, shell: &Shell, args: &[&str], status: i32) -> Result<String> {
+        match self {
+            Self::Pipe => pipe(shell, args, status).await,
+            Self::Terminal => terminal(shell, args, status).await,
+        }
+    }
+}
+
 /// The screens of one shell.
 pub(super) struct Screens<'s> {
     shell: &'s Shell,
@@ -45,75 +68,56 @@ impl<'s> Screens<'s> {
     /// The first lines of what is long, in a pipe.
     pub(super) async fn head(&mut self, name: &str, args: &[&str]) -> Result<()> {
         const LINES: usize = 12;
-        let text = pipe(self.shell, args, 0).await?;
+        let text = On::Pipe.shows(self.shell, args, 0).await?;
         let head: String = text.split_inclusive('\n').take(LINES).collect();
-        self.compare(&format!("{name}.pipe"), &format!("{head}…\n"))
+        self.compare(&On::Pipe.name(name), &format!("{head}…\n"))
     }
 
     /// What a command that changes nothing shows, in a pipe and on a terminal.
     pub(super) async fn both(&mut self, name: &str, args: &[&str], status: i32) -> Result<()> {
-        let shell = self.shell;
-        let pipe = async || pipe(shell, args, status).await;
-        self.again(&format!("{name}.pipe"), pipe).await?;
-        let terminal = async || terminal(shell, args, status).await;
-        self.again(&format!("{name}.terminal"), terminal).await
+        for on in [On::Pipe, On::Terminal] {
+            let shell = self.shell;
+            let show = async || on.shows(shell, args, status).await;
+            self.again(&on.name(name), show).await?;
+        }
+        Ok(())
     }
 
     /// In a pipe, once.
     pub(super) async fn pipe(&mut self, name: &str, args: &[&str], status: i32) -> Result<()> {
-        let text = pipe(self.shell, args, status).await?;
-        self.compare(&format!("{name}.pipe"), &text)
+        self.once(On::Pipe, name, args, status).await
     }
 
     /// On a terminal, once.
     pub(super) async fn terminal(&mut self, name: &str, args: &[&str], status: i32) -> Result<()> {
-        let text = terminal(self.shell, args, status).await?;
-        self.compare(&format!("{name}.terminal"), &text)
+        self.once(On::Terminal, name, args, status).await
     }
 
-    /// As `pipe`, and again after `undo` where it is not what the file says: for a command that waits a few seconds for the operator.
-    pub(super) async fn pipe_or_again(
+    async fn once(&mut self, on: On, name: &str, args: &[&str], status: i32) -> Result<()> {
+        let text = on.shows(self.shell, args, status).await?;
+        self.compare(&on.name(name), &text)
+    }
+
+    /// Once, and again after `undo` where it is not what the file says: for a command that waits a few seconds for the operator.
+    pub(super) async fn or_again(
         &mut self,
+        on: On,
         name: &str,
         args: &[&str],
         status: i32,
         undo: &[&str],
     ) -> Result<()> {
-        let shell = self.shell;
-        let pipe = async || pipe(shell, args, status).await;
-        self.or_again(&format!("{name}.pipe"), undo, pipe).await
-    }
-
-    /// As `terminal`, likewise.
-    pub(super) async fn terminal_or_again(
-        &mut self,
-        name: &str,
-        args: &[&str],
-        status: i32,
-        undo: &[&str],
-    ) -> Result<()> {
-        let shell = self.shell;
-        let terminal = async || terminal(shell, args, status).await;
-        self.or_again(&format!("{name}.terminal"), undo, terminal)
-            .await
-    }
-
-    async fn or_again(
-        &mut self,
-        name: &str,
-        undo: &[&str],
-        show: impl AsyncFn() -> Result<String>,
-    ) -> Result<()> {
-        let mut text = show().await?;
+        let name = on.name(name);
+        let mut text = on.shows(self.shell, args, status).await?;
         for _ in 1..TRIES {
-            let expected = fs::read_to_string(path(name));
+            let expected = fs::read_to_string(path(&name));
             if env::var_os(UPDATE).is_some() || expected.is_ok_and(|expected| expected == text) {
                 break;
             }
             self.shell.run(undo).await?.ended(0)?;
-            text = show().await?;
+            text = on.shows(self.shell, args, status).await?;
         }
-        self.compare(name, &text)
+        self.compare(&name, &text)
     }
 
     /// Looks until times are as wide as they are in the file, and a little longer for what is on its way.
