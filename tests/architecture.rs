@@ -74,6 +74,7 @@ const ROOMS: &[Room] = &[
         .knows(&["etcd", "resource"])
         .and(&["k8s_openapi"]),
     pure("operator/overview/conditions").knows(&["etcd", "fleet"]),
+    pure("operator/overview/look").knows(&[]),
     pure("operator/overview/report")
         .knows(&["etcd", "fleet", "resource"])
         .and(&["k8s_openapi"]),

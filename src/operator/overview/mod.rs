@@ -5,6 +5,7 @@
 //! definition or the right everything else works as it did; the log says so once.
 
 mod conditions;
+mod look;
 mod reason;
 mod report;
 mod servers;

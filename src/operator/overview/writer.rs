@@ -11,6 +11,7 @@ use tokio::sync::watch as channel;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
+use super::look::{LOOK_AGAIN, NextLook};
 use super::report::{Facts, Fleet, Server, Settled, says_the_same, status};
 use super::servers::Servers;
 use crate::document::Moment;
@@ -31,8 +32,6 @@ const SPACING: Duration = Duration::from_secs(5);
 /// passes by itself need not be told.
 const SETTLE: Duration = Duration::from_secs(1);
 const LONGEST_SETTLE: Duration = Duration::from_secs(10);
-/// How often what no channel tells is looked at: the clocks, and etcd's servers.
-const LOOK_AGAIN: Duration = Duration::from_secs(15);
 /// How long etcd is out of sight before those who do not lead say so: as long as for the directives' own statuses.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long after a refusal it is tried again: a definition or a right may be given meanwhile.
@@ -115,9 +114,7 @@ impl Overview {
                 .as_deref()
                 .and_then(|roll| fleet(roll, now))
                 .map_or((None, None), |(fleet, due_at)| (Some(fleet), due_at));
-            // Of what is said now: what comes due during the pause below is looked at right after it.
-            let latest = now.saturating_add(LOOK_AGAIN);
-            let again_at = due_at.map_or(latest, |due_at| due_at.min(latest));
+            let next_look = NextLook::after(now, due_at);
             let mut pause = Duration::ZERO;
             if leads || is_out || (resigns && self.is_named(&api, &name).await) {
                 pause = SPACING;
@@ -152,7 +149,7 @@ impl Overview {
                 present = Present::Unread;
             }
             sleep(pause.max(self.answers.patience())).await;
-            let look_again = again_at.saturating_duration_since(self.clock.now());
+            let look_again = next_look.wait(self.clock.now());
             tokio::select! {
                 changed = self.settled.changed() => if changed.is_err() { return },
                 _ = self.seen.changed() => {}
